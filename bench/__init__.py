@@ -1,0 +1,1 @@
+"""The ratio suite: ours over raw, measured in turns."""

@@ -1,0 +1,1 @@
+"""Steps 1 to 4 of the way: serve, decide, append, publish."""

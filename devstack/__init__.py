@@ -1,0 +1,1 @@
+"""Runs the platform: embedded composition, the tour, and the command line."""

@@ -1,0 +1,1 @@
+"""The `eventspine` command line, a file for each group of commands."""

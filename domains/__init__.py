@@ -1,0 +1,1 @@
+"""The domains that ship with the platform: protos plus pure functions."""

@@ -1,0 +1,1 @@
+"""The bank domain: accounts, transfers, balances."""

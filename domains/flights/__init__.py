@@ -1,0 +1,1 @@
+"""The flights domain: departures from New York, from schedule to arrival."""

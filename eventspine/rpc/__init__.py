@@ -1,0 +1,1 @@
+"""gRPC: hosting methods, translating errors, health and limits."""

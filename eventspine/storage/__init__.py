@@ -1,0 +1,1 @@
+"""Storage: ports, records, and the backends behind them."""

@@ -1,0 +1,236 @@
+"""The storage ports: what the services need of a backend, and all that they may know of it.
+
+Each port has one suite in `tests/storage/` that every backend runs. All methods are coroutines of
+the process's one event loop; none may be called from another thread.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Protocol
+
+from eventspine.storage.records import (
+    Append,
+    Build,
+    Builds,
+    BuildsChange,
+    CommandRow,
+    Head,
+    KeyedRow,
+    LogEntry,
+    LogPlace,
+    NumberedCommand,
+    Outcome,
+    Parked,
+    PartialRow,
+    ProgressChange,
+    RowChange,
+    Snapshot,
+    StreamHead,
+    StreamPlace,
+    StreamRecord,
+    ViewBatch,
+)
+
+
+class EventStore(Protocol):
+    """Events by stream, and the commands that caused them."""
+
+    async def append(self, appends: Sequence[Append]) -> list[Outcome]:
+        """Stores each append or not, on its own; outcomes in the order of the appends.
+
+        Two appends to one stream may stand in one call; the later one sees the earlier. A known
+        command id decides before the version does.
+
+        Raises:
+            OutcomeUnknownError: Any of the appends may have been stored. Safe to call again.
+            StoreUnavailableError: None of the appends was stored.
+        """
+        ...
+
+    async def read(
+        self, stream: str, *, after: int = 0, limit: int = 500, backwards: bool = False
+    ) -> list[StreamRecord]:
+        """Reads versions above `after` upwards; with `backwards`, versions below `after` downwards.
+
+        Backwards, `after` 0 means from the last version. Fewer than `limit` records mean that the
+        stream ends there; empty means that there are none.
+
+        Raises:
+            StoreUnavailableError: The store cannot read at the moment.
+        """
+        ...
+
+    async def head(self, stream: str) -> Head:
+        """Returns the end of a stream; version 0 where it has no event."""
+        ...
+
+    async def heads(self, *, after: str = "", limit: int = 500) -> list[StreamHead]:
+        """Scans the streams whose name is above `after`, in order of their names' UTF-8 bytes."""
+        ...
+
+    async def command(self, stream: str, command_id: str) -> CommandRow | None:
+        """Returns what is remembered of a command; None when it was never stored."""
+        ...
+
+    async def commands(self, *, after: int = 0, limit: int = 500) -> list[NumberedCommand]:
+        """Scans the commands of all streams in the order in which they were stored."""
+        ...
+
+
+class SnapshotStore(Protocol):
+    """The latest snapshot of each stream. Losing one costs time, never truth."""
+
+    async def load(self, stream: str) -> Snapshot | None:
+        """Returns the latest snapshot; None when there is none."""
+        ...
+
+    async def save(self, snapshot: Snapshot) -> None:
+        """Keeps a snapshot in place of an older one; an older one than kept is dropped."""
+        ...
+
+
+class EventLog(Protocol):
+    """Every record once, in dense sequences, by partition."""
+
+    async def extend(self, partition: int, after: int, entries: Sequence[LogEntry]) -> None:
+        """Puts entries behind sequence `after`, which must be the end; all or none.
+
+        Entries carry the sequences `after + 1`, `after + 2` … A store that sequences as it appends
+        declines this method, in words, by `DeclinedError`.
+
+        Raises:
+            LogMovedError: The end is elsewhere. Nothing was written.
+        """
+        ...
+
+    async def read(self, partition: int, *, after: int = 0, limit: int = 500) -> list[LogEntry]:
+        """Reads entries above `after`. Fewer than `limit` mean that the log ends there."""
+        ...
+
+    async def ends(self) -> tuple[int, ...]:
+        """Returns the last sequence of each partition, 0 for an empty one. Never an empty tuple."""
+        ...
+
+    async def positions(self, places: Sequence[StreamPlace]) -> list[LogPlace | None]:
+        """Returns where in the log each version of a stream is; None where it is not yet."""
+        ...
+
+
+class ViewStore(Protocol):
+    """Rows of view builds, by encoded key; each row as one partial per log partition."""
+
+    async def load(
+        self, build_id: str, partition: int, keys: Sequence[bytes]
+    ) -> dict[bytes, PartialRow]:
+        """Returns the partials of one partition that exist, by key, deleted ones included."""
+        ...
+
+    async def save(self, batches: Sequence[ViewBatch]) -> None:
+        """Saves each batch whole: rows, parked keys and progress.
+
+        Raises:
+            ProgressMovedError: A batch did not start at the build's progress, or the build is gone.
+                Nothing of any batch was saved.
+            StoreUnavailableError: Nothing was saved.
+        """
+        ...
+
+    async def get(self, build_id: str, key: bytes) -> tuple[PartialRow, ...]:
+        """Returns the partials of one row that exist and are not deleted; empty without a row."""
+        ...
+
+    async def list(
+        self, build_id: str, *, prefix: bytes = b"", after: bytes = b"", limit: int = 500
+    ) -> list[KeyedRow]:
+        """Reads rows whose key starts with `prefix` and is above `after`, in order of the key.
+
+        Deleted partials are left out. Fewer rows than `limit` mean that the list ends there.
+        """
+        ...
+
+    async def progress(self, build_id: str) -> tuple[int, ...]:
+        """Returns the sequence that a build has passed, for each partition; 0 for not begun."""
+        ...
+
+    async def drop(self, build_id: str) -> None:
+        """Deletes rows, progress and parked keys of a build. Deleting what is not there is fine."""
+        ...
+
+
+class ViewRegistry(Protocol):
+    """Which builds of which views there are, and what they have parked."""
+
+    async def views(self) -> list[str]:
+        """Returns the names of the views that have builds, in order."""
+        ...
+
+    async def builds(self, view: str) -> Builds:
+        """Returns the builds of a view, oldest first; revision 0 and none for an unknown view."""
+        ...
+
+    async def put(self, view: str, revision: int, builds: Sequence[Build]) -> bool:
+        """Replaces the builds of a view if they are still at `revision`. False: they are not."""
+        ...
+
+    async def parked(self, build_id: str) -> list[Parked]:
+        """Returns the parked keys of a build, in order of key and partition."""
+        ...
+
+
+BusMessage = LogEntry | RowChange | ProgressChange | BuildsChange
+
+
+class Bus(Protocol):
+    """Distributes messages to whoever follows. At least once on `consume`; `tail` may miss.
+
+    Channels: `events` (raw records, sequence 0), `log` (sequenced), `changes` (rows, progress,
+    builds).
+    """
+
+    async def publish(self, channel: str, partition: int, messages: Sequence[BusMessage]) -> None:
+        """Hands messages on, in order. Returns when the bus has them, not when they are read."""
+        ...
+
+    def consume(self, channel: str, group: str) -> AsyncIterator[Sequence[BusMessage]]:
+        """Iterates over batches for a group; what it has taken counts as done at the next step.
+
+        A consumer that ends before that leaves its batch to the next one of the group. Ends when
+        the iterator is closed.
+        """
+        ...
+
+    def tail(self, channel: str) -> AsyncIterator[Sequence[BusMessage]]:
+        """Iterates over batches from now on.
+
+        An empty batch says that messages were left out, because this reader was too slow; it reads
+        the store and goes on.
+        """
+        ...
+
+
+class Identity(Protocol):
+    """What the store is."""
+
+    @property
+    def backend(self) -> str:
+        """The kind of store: `memory` or `sqlite`."""
+        ...
+
+    @property
+    def location(self) -> str:
+        """Where it is kept; empty for `memory`."""
+        ...
+
+    @property
+    def durability(self) -> str:
+        """What an acknowledgement means, in words."""
+        ...
+
+    @property
+    def store_id(self) -> str:
+        """This store's own id."""
+        ...
+
+    @property
+    def ancestors(self) -> Mapping[str, tuple[int, ...]]:
+        """The stores it was restored from, each with the log ends up to which events are equal."""
+        ...

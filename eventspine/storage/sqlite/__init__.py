@@ -1,0 +1,1 @@
+"""The embedded backend: everything in one SQLite file that one process owns."""
