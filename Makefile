@@ -1,0 +1,68 @@
+# Every target works as the first command after a clone: it makes the virtual environment itself.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PROTOS := $(shell find protos -name '*.proto')
+DAYS ?= 14
+DB ?= var/flights.db
+
+.PHONY: help run test check bench format lock image clean
+
+help: ## Print this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "eventspine needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.locked: constraints.txt constraints-data.txt | $(VENV)/.python
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r constraints.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation --require-hashes -r constraints-data.txt
+	@touch $@
+
+$(VENV)/.ready: $(VENV)/.locked pyproject.toml $(PROTOS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: $(VENV)/.ready ## Replay real flights through the platform and check every total (DAYS=14, DB=var/flights.db)
+	$(BIN)/python -m devstack.tour --days $(DAYS) --db $(DB)
+
+test: $(VENV)/.ready ## Run all tests
+	$(BIN)/python -m pytest -q tests
+
+check: $(VENV)/.ready ## Check style, types, import direction and the contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p command_svc -p processor_svc -p query_svc -p domains -p devstack -p bench \
+	  -p eventspine.domain -p eventspine.storage -p eventspine.rpc -p eventspine.client
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/buf lint protos
+	$(BIN)/buf format --diff --exit-code protos
+	$(BIN)/buf breaking protos --against tests/contract/released.binpb
+
+bench: $(VENV)/.ready ## Measure the ratios of the bench suite and print them
+	$(BIN)/python -m bench
+
+format: $(VENV)/.ready ## Format code and protos
+	$(BIN)/ruff check --fix -q .
+	$(BIN)/ruff format -q .
+	$(BIN)/buf format -w protos
+
+lock: $(VENV)/.python ## Resolve the dependencies anew into constraints.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check uv
+	$(BIN)/uv pip compile -q pyproject.toml --extra dev --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade -o constraints.txt
+
+image: $(VENV)/.ready ## Freeze the contract that buf breaking compares with (at a release)
+	$(BIN)/buf build protos --exclude-source-info -o tests/contract/released.binpb
+
+clean: ## Delete the environment, generated code and local data
+	rm -rf $(VENV) var build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find gen -mindepth 1 -not -name .gitkeep -delete
