@@ -1,0 +1,250 @@
+"""Step 6, pure: folds a batch of one log partition into rows; promise: duplicates change nothing.
+
+`keys_of` asks the view which rows each event touches; the caller loads those rows; `fold` applies
+the events key by key. A key whose event cannot be applied is parked: its row stays as it was just
+before that event, its later events wait, and all other keys go on.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, NamedTuple
+
+from google.protobuf.message import Message
+
+from eventspine.domain.options import key_fields
+from eventspine.domain.view import Folding, Key, View, ViewEvent
+
+
+class FoldEntry(NamedTuple):
+    """An event at its place in the log partition that is folded."""
+
+    sequence: int
+    event: ViewEvent
+
+
+Touched = tuple[FoldEntry, tuple[Key, ...]]
+"""An entry with the keys of the rows that it touches, one or more."""
+
+
+class KeyFailure(NamedTuple):
+    """An entry whose `keys` function raised, or returned what is no key; it touches no row."""
+
+    entry: FoldEntry
+    error: str
+
+
+class Keyed(NamedTuple):
+    """What `keys_of` found; entries that touch no row are left out."""
+
+    touched: list[Touched]
+    failures: list[KeyFailure]
+
+
+class Failure(NamedTuple):
+    """An event that could not be applied to a row: the row's key is to be parked.
+
+    Attributes:
+        key: The key of the row.
+        sequence: The event's place in the log partition.
+        stream: The event's stream.
+        stream_version: The event's place there.
+        error: What went wrong, for people.
+    """
+
+    key: Key
+    sequence: int
+    stream: str
+    stream_version: int
+    error: str
+
+
+class Folded(NamedTuple):
+    """What a batch has changed.
+
+    Attributes:
+        rows: The changed rows by key; None for a deleted one. A key without a new event that could
+            be applied is not in it.
+        last_sequence: By the same keys, the last sequence folded into the row.
+        failures: One for each key newly parked.
+        waiting: The later events of newly parked keys, and all new ones of keys that were parked
+            before, in ascending sequence per key. The failed event itself is not among them.
+    """
+
+    rows: dict[Key, Any]
+    last_sequence: dict[Key, int]
+    failures: list[Failure]
+    waiting: list[tuple[Key, int]]
+
+
+class _Progress(NamedTuple):
+    """How far the events of one key were applied; `error` is None when all were."""
+
+    row: Any
+    applied: int
+    error: str | None
+
+
+def new_row(row_class: type[Message], key: Key) -> Any:
+    """Returns a new row with its key fields set.
+
+    Raises:
+        TypeError: The key has another length, or a value of another type than its field.
+        ValueError: A value is outside of its field's range, or is no UTF-8 text.
+    """
+    fields = key_fields(row_class.DESCRIPTOR)
+    if len(key) != len(fields):
+        names = ", ".join(field.name for field in fields)
+        raise TypeError(f"{key!r} is no key of {row_class.DESCRIPTOR.full_name}: need ({names})")
+    return row_class(**{field.name: value for field, value in zip(fields, key, strict=True)})
+
+
+def check_key(row_class: type[Message], key: object) -> None:
+    """Checks that a value is a whole key of a row: a tuple, each value of its field's own type.
+
+    Raises:
+        TypeError: It is no tuple, has another length, or a value of another type than its field.
+        ValueError: A value is outside of its field's range, or is no UTF-8 text.
+    """
+    if type(key) is not tuple:
+        raise TypeError(f"a key is a tuple, not {key!r}")
+    new_row(row_class, key)
+    for field, value in zip(key_fields(row_class.DESCRIPTOR), key, strict=True):
+        # Protobuf itself would take True for 1, and a key must have one form only.
+        if type(value) is not type(field.default_value):
+            kind = type(field.default_value).__name__
+            raise TypeError(f"{value!r} is no value of the key field {field.name}: need {kind}")
+
+
+def keys_of(view: View[Any], entries: Iterable[FoldEntry]) -> Keyed:
+    """Asks the view for the keys of every entry of a type that it folds.
+
+    Args:
+        view: The view's code.
+        entries: The batch, in ascending sequence. Types that the view does not fold are left out.
+
+    Returns:
+        The entries that touch rows, and those whose keys cannot be known.
+    """
+    touched: list[Touched] = []
+    failures: list[KeyFailure] = []
+    foldings = view.foldings
+    checked: set[Key] = set()
+    for entry in entries:
+        folding = foldings.get(type(entry.event.data))
+        if folding is None:
+            continue
+        try:
+            keys = tuple(folding.keys(entry.event))
+            for key in keys:
+                if key not in checked:
+                    check_key(view.row, key)
+                    checked.add(key)
+        except Exception as error:
+            failures.append(KeyFailure(entry, words_of(error)))
+        else:
+            if keys:
+                touched.append((entry, keys))
+    return Keyed(touched, failures)
+
+
+def fold(
+    view: View[Any],
+    row_class: type[Message],
+    touched: Iterable[Touched],
+    rows: Mapping[Key, Any],
+    seen: Mapping[Key, int],
+    parked: AbstractSet[Key],
+) -> Folded:
+    """Applies a batch to rows, key by key, in ascending sequence.
+
+    Args:
+        view: The view's code.
+        row_class: The class of its rows.
+        touched: The batch with its keys, in ascending sequence.
+        rows: The rows that exist, by key; a missing key and None both mean that there is no row.
+            They are never changed.
+        seen: By key, the last sequence folded into the row, also into one deleted since; missing
+            means none. Entries up to it change nothing.
+        parked: The keys whose events have to wait.
+
+    Returns:
+        What has changed.
+    """
+    folded = Folded({}, {}, [], [])
+    for key, entries in _by_key(touched, seen).items():
+        if key in parked:
+            folded.waiting.extend((key, entry.sequence) for entry in entries)
+        else:
+            _fold_key(view.foldings, row_class, key, entries, rows.get(key), folded)
+    return folded
+
+
+def words_of(error: Exception) -> str:
+    """Returns what an exception says, with its class, for people."""
+    return f"{type(error).__name__}: {error}"
+
+
+def _by_key(touched: Iterable[Touched], seen: Mapping[Key, int]) -> dict[Key, list[FoldEntry]]:
+    groups: dict[Key, list[FoldEntry]] = {}
+    last: dict[Key, int] = {}
+    for entry, keys in touched:
+        sequence = entry.sequence
+        for key in keys:
+            group = groups.get(key)
+            if group is None:
+                if sequence > seen.get(key, 0):
+                    groups[key] = [entry]
+                    last[key] = sequence
+            elif sequence > last[key]:
+                group.append(entry)
+                last[key] = sequence
+    return groups
+
+
+def _fold_key(
+    foldings: Mapping[type[Message], Folding],
+    row_class: type[Message],
+    key: Key,
+    entries: Sequence[FoldEntry],
+    row: Any,
+    folded: Folded,
+) -> None:
+    progress = _apply(foldings, row_class, key, entries, row)
+    failure = None
+    while progress.error is not None:
+        failed = entries[progress.applied]
+        event = failed.event
+        failure = Failure(key, failed.sequence, event.stream, event.stream_version, progress.error)
+        # The failed apply may have changed its row, so what went before is applied once more.
+        progress = _apply(foldings, row_class, key, entries[: progress.applied], row)
+    if progress.applied:
+        folded.rows[key] = progress.row
+        folded.last_sequence[key] = entries[progress.applied - 1].sequence
+    if failure is not None:
+        folded.failures.append(failure)
+        waiting = entries[progress.applied + 1 :]
+        folded.waiting.extend((key, entry.sequence) for entry in waiting)
+
+
+def _apply(
+    foldings: Mapping[type[Message], Folding],
+    row_class: type[Message],
+    key: Key,
+    entries: Sequence[FoldEntry],
+    row: Any,
+) -> _Progress:
+    applied = 0
+    try:
+        if row is not None:
+            given, row = row, row_class()
+            row.CopyFrom(given)
+        for _, event in entries:
+            if row is None:
+                row = new_row(row_class, key)
+            row = foldings[type(event.data)].apply(row, event)
+            if row is not None and type(row) is not row_class:
+                return _Progress(None, applied, f"apply returned {row!r}, not a row or None")
+            applied += 1
+    except Exception as error:
+        return _Progress(None, applied, words_of(error))
+    return _Progress(row, applied, None)
