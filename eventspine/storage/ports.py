@@ -4,8 +4,8 @@ Each port has one suite in `tests/storage/` that every backend runs. All methods
 the process's one event loop; none may be called from another thread.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Protocol, Self
 
 from eventspine.storage.records import (
     Append,
@@ -179,6 +179,25 @@ class ViewRegistry(Protocol):
 BusMessage = LogEntry | RowChange | ProgressChange | BuildsChange
 
 
+class BusReader(Protocol):
+    """An async iterator over batches of messages, which has to be closed (`contextlib.aclosing`).
+
+    A step may be cancelled, also by a timeout, and taken again: nothing is lost by that.
+    """
+
+    def __aiter__(self) -> Self:
+        """Returns itself."""
+        ...
+
+    async def __anext__(self) -> Sequence[BusMessage]:
+        """Waits for messages and returns all that are there."""
+        ...
+
+    async def aclose(self) -> None:
+        """Ends the iteration, also for a step that waits. Closing twice is fine."""
+        ...
+
+
 class Bus(Protocol):
     """Distributes messages to whoever follows. At least once on `consume`; `tail` may miss.
 
@@ -190,7 +209,7 @@ class Bus(Protocol):
         """Hands messages on, in order. Returns when the bus has them, not when they are read."""
         ...
 
-    def consume(self, channel: str, group: str) -> AsyncIterator[Sequence[BusMessage]]:
+    def consume(self, channel: str, group: str) -> BusReader:
         """Iterates over batches for a group; what it has taken counts as done at the next step.
 
         A consumer that ends before that leaves its batch to the next one of the group. Ends when
@@ -198,7 +217,7 @@ class Bus(Protocol):
         """
         ...
 
-    def tail(self, channel: str) -> AsyncIterator[Sequence[BusMessage]]:
+    def tail(self, channel: str) -> BusReader:
         """Iterates over batches from now on.
 
         An empty batch says that messages were left out, because this reader was too slow; it reads
