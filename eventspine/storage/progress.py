@@ -1,0 +1,241 @@
+"""How far builds have come, and which one serves; promise: learnt from the bus, not by polling."""
+
+import asyncio
+from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
+from itertools import count
+
+from eventspine.storage.errors import StoreUnavailableError
+from eventspine.storage.follow import Follower
+from eventspine.storage.ports import Bus, BusMessage, ViewRegistry, ViewStore
+from eventspine.storage.records import Build, Builds, BuildsChange, ProgressChange
+
+BUILD_STATE_SERVING = "serving"
+
+
+def build_id(view: str, number: int) -> str:
+    """Returns the id of a view's build: `<view>@<number>`."""
+    return f"{view}@{number}"
+
+
+async def serving(registry: ViewRegistry, view: str) -> Build | None:
+    """Looks up the build of a view that serves; None where there is none yet."""
+    return _serving(await registry.builds(view))
+
+
+class ProgressBoard:
+    """The progress of each build that somebody has asked for, kept up by the `changes` channel."""
+
+    def __init__(self, views: ViewStore, bus: Bus) -> None:
+        """Knows nothing yet; the first question about a build reads its progress."""
+        self._views = views
+        self._boards: dict[str, _Board] = {}
+        self._follower = Follower(bus, "changes", self._take)
+        self._following = False
+
+    async def start(self) -> None:
+        """Follows progress from now on. Before this, every question reads the store."""
+        self._follower.start()
+        self._following = True
+
+    async def stop(self) -> None:
+        """Stops following. Those who wait do so until their time is up."""
+        self._following = False
+        for board in self._boards.values():
+            board.read = False
+        await self._follower.stop()
+
+    async def passed(
+        self, build_id: str, partition: int, sequence: int, timeout_seconds: float
+    ) -> bool:
+        """Waits until a build has passed a place of the log; False when the time was up before.
+
+        The first question about a build reads its progress once, whatever the timeout is.
+
+        Raises:
+            StoreUnavailableError: The progress had to be read and cannot be.
+        """
+        board = await self._known(build_id)
+        if board.at(partition) >= sequence:
+            return True
+        if timeout_seconds <= 0:
+            return False
+        return await board.wait(partition, sequence, timeout_seconds)
+
+    async def progress(self, build_id: str) -> tuple[int, ...]:
+        """Returns the sequence that a build has passed, for each partition of the log.
+
+        Raises:
+            StoreUnavailableError: The progress had to be read and cannot be.
+        """
+        return tuple((await self._known(build_id)).sequences)
+
+    async def _known(self, build_id: str) -> "_Board":
+        board = self._boards.get(build_id)
+        if board is None:
+            board = self._boards[build_id] = _Board()
+        if not board.read:
+            await self._read(build_id, board)
+        return board
+
+    async def _read(self, build_id: str, board: "_Board") -> None:
+        # Changes that come while the store is read are merged, so neither can be lost.
+        async with board.reading:
+            if not board.read:
+                board.read = self._following
+                try:
+                    progress = await self._views.progress(build_id)
+                except BaseException:
+                    board.read = False
+                    raise
+                for partition, sequence in enumerate(progress):
+                    board.advance(partition, sequence)
+
+    async def _take(self, batch: Sequence[BusMessage]) -> None:
+        if not batch:
+            await self._read_again()
+            return
+        for message in batch:
+            if type(message) is ProgressChange:
+                board = self._boards.get(message.build_id)
+                if board is not None:
+                    board.advance(message.partition, message.sequence)
+
+    async def _read_again(self) -> None:
+        """Changes were left out: reads at once where somebody waits, else at the next question."""
+        for board in self._boards.values():
+            board.read = False
+        for build_id, board in list(self._boards.items()):
+            if board.waited_for:
+                try:
+                    await self._read(build_id, board)
+                except StoreUnavailableError as error:
+                    board.fail(error)
+
+
+class _Board:
+    """One build: what it has passed, and who waits for what."""
+
+    def __init__(self) -> None:
+        self.sequences: list[int] = []
+        self.read = False
+        self.reading = asyncio.Lock()
+        self._waiting: list[list[_Waiter]] = []
+        self._numbers = count()
+
+    @property
+    def waited_for(self) -> bool:
+        return any(self._waiting)
+
+    def at(self, partition: int) -> int:
+        return self.sequences[partition] if partition < len(self.sequences) else 0
+
+    def advance(self, partition: int, sequence: int) -> None:
+        """Moves a partition up, never down, and wakes those who waited for no more than that."""
+        self._reach(partition)
+        if sequence <= self.sequences[partition]:
+            return
+        self.sequences[partition] = sequence
+        waiting = self._waiting[partition]
+        while waiting and waiting[0][0] <= sequence:
+            _resolve(heappop(waiting)[2])
+
+    async def wait(self, partition: int, sequence: int, timeout_seconds: float) -> bool:
+        """Waits for a place; only those are woken that have what they wait for."""
+        self._reach(partition)
+        waiter = sequence, next(self._numbers), asyncio.get_running_loop().create_future()
+        waiting = self._waiting[partition]
+        heappush(waiting, waiter)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await waiter[2]
+        except TimeoutError:
+            return self.at(partition) >= sequence
+        finally:
+            # A future that was given its result has left the heap; this one may still be there.
+            if waiter[2].cancelled() and waiter in waiting:
+                waiting.remove(waiter)
+                heapify(waiting)
+        return True
+
+    def fail(self, error: StoreUnavailableError) -> None:
+        """Tells all who wait that what they wait for cannot be known."""
+        for waiting in self._waiting:
+            for _, _, future in waiting:
+                if not future.done():
+                    future.set_exception(error)
+            waiting.clear()
+
+    def _reach(self, partition: int) -> None:
+        while len(self.sequences) <= partition:
+            self.sequences.append(0)
+            self._waiting.append([])
+
+
+_Waiter = tuple[int, int, asyncio.Future[None]]
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+class ServingBuilds:
+    """The builds of each view, remembered until the `changes` channel says that they changed."""
+
+    def __init__(self, registry: ViewRegistry, bus: Bus) -> None:
+        """Remembers nothing before `start`; until then every question reads the registry."""
+        self._registry = registry
+        self._builds: dict[str, Builds] = {}
+        self._follower = Follower(bus, "changes", self._take)
+        self._following = False
+        # Counts what was forgotten, so that an answer read before is not remembered after.
+        self._forgotten = 0
+
+    async def start(self) -> None:
+        """Remembers from now on."""
+        self._follower.start()
+        self._following = True
+
+    async def stop(self) -> None:
+        """Remembers nothing any more."""
+        self._following = False
+        self._builds.clear()
+        await self._follower.stop()
+
+    async def builds(self, view: str) -> Builds:
+        """Returns the builds of a view, oldest first; revision 0 and none for an unknown view."""
+        known = self._builds.get(view)
+        if known is not None:
+            return known
+        forgotten = self._forgotten
+        builds = await self._registry.builds(view)
+        # A view without builds is not remembered: its first build may be made any moment.
+        if builds.builds and self._following and forgotten == self._forgotten:
+            self._builds[view] = builds
+        return builds
+
+    async def serving(self, view: str) -> Build | None:
+        """Returns the build of a view that serves; None where there is none yet."""
+        return _serving(await self.builds(view))
+
+    async def build_id(self, view: str, number: int = 0) -> str | None:
+        """Returns the id of a build, of the one that serves for 0; None where there is none."""
+        if number == 0:
+            build = await self.serving(view)
+            return None if build is None else build_id(view, build.number)
+        numbers = [build.number for build in (await self.builds(view)).builds]
+        return build_id(view, number) if number in numbers else None
+
+    async def _take(self, batch: Sequence[BusMessage]) -> None:
+        if not batch:
+            self._forgotten += 1
+            self._builds.clear()
+        for message in batch:
+            if type(message) is BuildsChange:
+                self._forgotten += 1
+                self._builds.pop(message.view, None)
+
+
+def _serving(builds: Builds) -> Build | None:
+    return next((b for b in builds.builds if b.state == BUILD_STATE_SERVING), None)

@@ -1,0 +1,226 @@
+"""The end of the log in memory, once per process; promise: dense, in order, and never behind it.
+
+The bus says quickly what is new; the log is the truth. Entries that the bus leaves out, sends twice
+or in another order are put right from the log, and the log's ends are looked at from time to time,
+for a message that never comes. All readers of a process share the entries of one window.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from eventspine.storage.follow import Follower, guarded
+from eventspine.storage.ports import Bus, BusMessage, EventLog
+from eventspine.storage.records import LogEntry
+
+ENTRIES_MAX = 20_000
+BYTES_MAX = 64 * 1024 * 1024
+POLL_SECONDS = 0.5
+PAGE_ENTRIES = 500
+
+ENTRY_BYTES = 300
+"""What an entry takes in memory beside its encoded record, about."""
+
+
+class LogTail:
+    """A window on the end of each log partition, and a signal for those who wait for more."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        bus: Bus,
+        *,
+        entries_max: int = ENTRIES_MAX,
+        bytes_max: int = BYTES_MAX,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
+        """Bounds the window, over all partitions, and says how often the log is looked at."""
+        self._log = log
+        self._entries_max = entries_max
+        self._bytes_max = bytes_max
+        self._poll_seconds = poll_seconds
+        self._windows: list[_Window] = []
+        self._follower = Follower(bus, "log", self._take)
+        self._polling: asyncio.Task[None] | None = None
+        # Feeding reads the log and appends, with an await between; only one may do that.
+        self._feeding = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Takes the ends from the log and follows it from there.
+
+        Raises:
+            StoreUnavailableError: The log cannot be read; nothing was started.
+        """
+        ends = await self._log.ends()
+        share = len(ends)
+        self._windows = [
+            _Window(end, self._entries_max // share, self._bytes_max // share) for end in ends
+        ]
+        self._follower.start()
+        self._polling = asyncio.create_task(self._poll(), name="log tail: poll")
+
+    async def stop(self) -> None:
+        """Stops following. What is in the window can still be read."""
+        await self._follower.stop()
+        polling, self._polling = self._polling, None
+        if polling is not None:
+            polling.cancel()
+            await asyncio.wait([polling])
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions the log has. From 1; 0 before `start`."""
+        return len(self._windows)
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The last known sequence of each partition."""
+        return tuple(window.end for window in self._windows)
+
+    def end(self, partition: int) -> int:
+        """Returns the last known sequence of a partition, 0 for an empty one."""
+        return self._windows[partition].end
+
+    async def read(self, partition: int, *, after: int, limit: int) -> Sequence[LogEntry]:
+        """Reads entries above `after`, at most `limit`, dense; from the window where it has them.
+
+        Empty means that there are none yet. Fewer than `limit` do not mean that.
+
+        Raises:
+            StoreUnavailableError: The log had to be asked and cannot be read.
+        """
+        window = self._windows[partition]
+        if after >= window.end:
+            return ()
+        if after >= window.before:
+            return window.slice(after, limit)
+        # Not into the window: the same entries must not be in memory twice.
+        return await self._log.read(partition, after=after, limit=min(limit, window.before - after))
+
+    async def wait(self, partition: int, after: int, timeout_seconds: float) -> bool:
+        """Waits until the partition's end is above `after`; False when the time was up before."""
+        window = self._windows[partition]
+        if window.end > after:
+            return True
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while window.end <= after:
+                    await window.moved.wait()
+        except TimeoutError:
+            return window.end > after
+        return True
+
+    async def _poll(self) -> None:
+        # The first look also finds what was stored between `ends` and following, in `start`.
+        while True:
+            await guarded(self._take(()), "log tail")
+            await asyncio.sleep(self._poll_seconds)
+
+    async def _take(self, batch: Sequence[BusMessage]) -> None:
+        async with self._feeding:
+            if batch:
+                for partition, entries in _by_partition(batch).items():
+                    await self._feed(partition, entries)
+            else:
+                for partition, end in enumerate(await self._log.ends()):
+                    await self._fill(partition, end)
+                    self._windows[partition].wake()
+
+    async def _feed(self, partition: int, entries: list[LogEntry]) -> None:
+        window = self._windows[partition]
+        for run in _runs(entries, window.end):
+            await self._fill(partition, run[0].sequence - 1)
+            if run[0].sequence != window.end + 1:
+                # The log does not show all of the hole yet; the next look at it goes on.
+                break
+            window.extend(run)
+        window.wake()
+
+    async def _fill(self, partition: int, through: int) -> None:
+        """Reads from the log what the window lacks; jumps where that is more than it holds."""
+        window = self._windows[partition]
+        if through - window.end > window.entries_max:
+            window.jump(through)
+        while window.end < through:
+            limit = min(PAGE_ENTRIES, through - window.end)
+            entries = await self._log.read(partition, after=window.end, limit=limit)
+            if not entries:
+                return
+            window.extend(entries)
+
+
+class _Window:
+    """The last entries of one partition: those above `before`, up to `end`, without holes."""
+
+    def __init__(self, end: int, entries_max: int, bytes_max: int) -> None:
+        self.before = end
+        self.end = end
+        self.entries_max = max(entries_max, 1)
+        self.moved = asyncio.Event()
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._entries: list[LogEntry] = []
+        self._woken_end = end
+
+    def slice(self, after: int, limit: int) -> Sequence[LogEntry]:
+        first = after - self.before
+        return self._entries[first : first + limit]
+
+    def extend(self, entries: Sequence[LogEntry]) -> None:
+        """Adds entries that follow the end, and lets go of the oldest beyond the bounds."""
+        self._entries += entries
+        self.end += len(entries)
+        self._bytes += sum([_bytes_of(entry) for entry in entries])
+        excess = max(len(self._entries) - self.entries_max, 0)
+        freed = sum([_bytes_of(entry) for entry in self._entries[:excess]])
+        while self._bytes - freed > self._bytes_max:
+            freed += _bytes_of(self._entries[excess])
+            excess += 1
+        if excess:
+            del self._entries[:excess]
+            self._bytes -= freed
+            self.before += excess
+
+    def jump(self, end: int) -> None:
+        """Goes to an end without the entries before it."""
+        self._entries.clear()
+        self._bytes = 0
+        self.before = self.end = end
+
+    def wake(self) -> None:
+        """Wakes all who wait, once for all that came since the last time."""
+        if self.end == self._woken_end:
+            return
+        self._woken_end = self.end
+        moved, self.moved = self.moved, asyncio.Event()
+        moved.set()
+
+
+def _bytes_of(entry: LogEntry) -> int:
+    return len(entry.encoded) + ENTRY_BYTES
+
+
+def _by_partition(batch: Sequence[BusMessage]) -> dict[int, list[LogEntry]]:
+    entries: dict[int, list[LogEntry]] = {}
+    for message in batch:
+        if type(message) is LogEntry:
+            entries.setdefault(message.partition, []).append(message)
+    return entries
+
+
+def _runs(entries: list[LogEntry], end: int) -> list[list[LogEntry]]:
+    """Returns the entries above `end` in order, each once, cut where sequences are left out."""
+    runs: list[list[LogEntry]] = []
+    last = end
+    for entry in sorted(entries, key=_sequence_of):
+        if entry.sequence <= last:
+            continue
+        if runs and entry.sequence == last + 1:
+            runs[-1].append(entry)
+        else:
+            runs.append([entry])
+        last = entry.sequence
+    return runs
+
+
+def _sequence_of(entry: LogEntry) -> int:
+    return entry.sequence
