@@ -1,0 +1,1 @@
+"""Backup and restore: segments with checksums, and a manifest that is written last."""

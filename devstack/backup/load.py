@@ -1,0 +1,138 @@
+"""Restores a backup into a new store: every checksum, version and chain is checked on the way."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from devstack.backup.manifest import Manifest, read_manifest
+from devstack.backup.segment import (
+    PLACE,
+    RECORD,
+    DamagedBackupError,
+    Item,
+    SegmentEntry,
+    read_segment,
+)
+from eventspine.storage.codec import CHAIN_BYTES, CHAIN_TAG
+from eventspine.storage.records import GENESIS, CommandRow, LogEntry, NumberedCommand
+from eventspine.v1.admin_pb2 import CommandRow as CommandRowMessage
+from eventspine.v1.record_pb2 import EventRecord
+
+BATCH = 2_000
+
+
+class Batch(NamedTuple):
+    """Some of a backup, in the order of the log."""
+
+    entries: list[LogEntry]
+    commands: list[NumberedCommand]
+
+
+class Chains:
+    """Checks that every stream's versions have no gap and its chain holds."""
+
+    def __init__(self) -> None:
+        """Begins with no stream."""
+        self._heads: dict[str, tuple[int, bytes]] = {}
+        self._ends: dict[int, int] = {}
+
+    @property
+    def streams(self) -> int:
+        """How many streams were seen."""
+        return len(self._heads)
+
+    def entry(self, item: Item, where: str) -> LogEntry:
+        """Checks one record and returns it in its place in the log.
+
+        Raises:
+            DamagedBackupError: Names the place in the backup, the stream and the version.
+        """
+        partition, sequence = PLACE.unpack_from(item.content)
+        encoded = item.content[PLACE.size :]
+        record = EventRecord.FromString(encoded)
+        version, chain = self._heads.get(record.stream, (0, GENESIS))
+        if record.stream_version != version + 1:
+            raise DamagedBackupError(
+                f"{where}: stream {record.stream!r} goes on at version {record.stream_version} "
+                f"after {version}"
+            )
+        if sequence != self._ends.get(partition, 0) + 1:
+            raise DamagedBackupError(f"{where}: the log has a gap before sequence {sequence}")
+        chain = hashlib.sha256(chain + encoded[:-CHAIN_BYTES]).digest()
+        if encoded[-CHAIN_BYTES:] != CHAIN_TAG + chain:
+            raise DamagedBackupError(
+                f"{where}: the chain of stream {record.stream!r} does not hold at version "
+                f"{record.stream_version}"
+            )
+        self._heads[record.stream] = (record.stream_version, chain)
+        self._ends[partition] = sequence
+        return LogEntry(
+            partition, sequence, record.stream, record.stream_version, record.type, encoded
+        )
+
+    def check_ends(self, manifest: Manifest) -> None:
+        """Checks that the log ends where the manifest says.
+
+        Raises:
+            DamagedBackupError: It ends elsewhere.
+        """
+        ends = tuple(self._ends.get(partition, 0) for partition in range(len(manifest.ends)))
+        if ends != manifest.ends:
+            raise DamagedBackupError(f"the segments end at {ends}, the manifest at {manifest.ends}")
+
+
+def check(folder: Path, advance: Callable[[int], None] = lambda count: None) -> Manifest:
+    """Reads a whole backup and checks it; changes nothing.
+
+    Args:
+        folder: Where the backup is.
+        advance: Told how many records were checked since it was last told.
+
+    Raises:
+        NoBackupError: The folder holds no finished backup.
+        DamagedBackupError: Names the segment and the record that are damaged.
+    """
+    manifest = read_manifest(folder)
+    for batch in batches(folder, manifest):
+        advance(len(batch.entries))
+    return manifest
+
+
+def batches(folder: Path, manifest: Manifest) -> Iterator[Batch]:
+    """Reads a backup in the order in which it was written, checking everything on the way.
+
+    Raises:
+        DamagedBackupError: Names the segment and the record that are damaged. What came before it
+            was sound.
+    """
+    chains = Chains()
+    for segment in manifest.segments:
+        yield from _segment_batches(folder, segment, chains)
+    chains.check_ends(manifest)
+
+
+def _segment_batches(folder: Path, segment: SegmentEntry, chains: Chains) -> Iterator[Batch]:
+    batch = Batch([], [])
+    for number, item in enumerate(read_segment(folder / segment.name, segment), 1):
+        if item.kind == RECORD:
+            where = f"segment {segment.name}, record {number}"
+            batch.entries.append(chains.entry(item, where))
+        else:
+            batch.commands.append(_command(item.content))
+        if len(batch.entries) + len(batch.commands) >= BATCH:
+            yield batch
+            batch = Batch([], [])
+    yield batch
+
+
+def _command(content: bytes) -> NumberedCommand:
+    message = CommandRowMessage.FromString(content)
+    row = CommandRow(
+        message.command_id,
+        message.digest,
+        message.last_version,
+        message.event_count,
+        message.append_time.ToMicroseconds(),
+    )
+    return NumberedCommand(message.number, message.stream, row)

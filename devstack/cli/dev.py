@@ -1,0 +1,106 @@
+"""`eventspine dev`: the whole platform in one process."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from devstack.cli.connection import DEFAULT_ADDRESS
+from devstack.cli.failure import EXIT_UNREACHABLE, EXIT_USAGE, stop
+
+Domains = Annotated[
+    list[str] | None,
+    typer.Option("--domain", help="Host this domain too, as module:ATTRIBUTE. Repeat for more."),
+]
+
+
+def dev(
+    db: Annotated[
+        Path | None, typer.Option(help="Keep everything in this SQLite file; else in memory.")
+    ] = None,
+    address: Annotated[
+        str, typer.Option(help="Where to listen, host:port; port 0 picks a free one.")
+    ] = DEFAULT_ADDRESS,
+    domain: Domains = None,
+    tenant: Annotated[str, typer.Option(help="The tenant that events are stored for.")] = "default",
+) -> None:
+    """Run commands, processor and queries in one process, until Ctrl-C."""
+    began = time.perf_counter()
+    run_loop(_serve(db, address, domain or [], tenant, began))
+
+
+def run_loop(work: Coroutine[None, None, None]) -> None:
+    """Runs a coroutine to its end on the fastest event loop at hand.
+
+    Raises:
+        CommandLineError: For what is wrong outside of the platform: a domain, a file, an address.
+    """
+    from devstack.domains import DomainNotFoundError
+    from eventspine.domain.errors import DeclarationError
+    from eventspine.rpc.host import PortTakenError
+    from eventspine.storage.errors import OwnedError, StoreFormatError
+
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(work)
+    except (DeclarationError, DomainNotFoundError, StoreFormatError) as error:
+        stop(str(error), EXIT_USAGE)
+    except (PortTakenError, OwnedError) as error:
+        stop(str(error), EXIT_UNREACHABLE)
+
+
+def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    loop: type[asyncio.AbstractEventLoop] = uvloop.Loop
+    return loop
+
+
+async def _serve(
+    db: Path | None, address: str, domain_names: list[str], tenant: str, began: float
+) -> None:
+    from devstack.domains import find_domains
+    from devstack.embedded import Embedded
+
+    domains = find_domains(domain_names)
+    async with Embedded(domains, db=db, address=address, tenant=tenant) as platform:
+        names = ", ".join(domain.name for domain in domains)
+        typer.echo(f"eventspine listens on {platform.address} (domains: {names})")
+        typer.echo(_kept(db))
+        typer.echo("  commands, queries, subscriptions, admin, health and reflection: one address")
+        typer.echo("try, in another terminal:")
+        for example in _examples(platform.address):
+            typer.echo(f"  {example}")
+        typer.echo(f"ready after {time.perf_counter() - began:.2f} s; Ctrl-C stops")
+        await _until_stopped()
+        typer.echo("stopping")
+
+
+def _kept(db: Path | None) -> str:
+    if db is None:
+        return "  everything is in memory and gone when this ends; keep it with --db FILE"
+    return f"  everything is kept in {db}"
+
+
+def _examples(address: str) -> list[str]:
+    option = "" if address == DEFAULT_ADDRESS else f" --address {address}"
+    account = '{"account_id": "alice", "owner": "Alice"}'
+    return [
+        f"eventspine tail --from beginning{option}",
+        f"eventspine send bank.v1.OpenAccountRequest '{account}'{option}",
+        f"eventspine rows bank.v1.AccountBalance{option}",
+    ]
+
+
+async def _until_stopped() -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    await stopped.wait()

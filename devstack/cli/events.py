@@ -1,0 +1,244 @@
+"""`eventspine read`, `tail`, `append`, `send`, `state`: streams and events."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import grpc
+import typer
+from google.protobuf.empty_pb2 import Empty
+
+from devstack.cli.connection import DEFAULT_ADDRESS, Address, Json, Messages, connected, line
+from devstack.cli.failure import EXIT_REFUSED, stop
+from eventspine.v1 import command_pb2, query_pb2, record_pb2, subscription_pb2
+from eventspine.v1.command_pb2_grpc import CommandServiceStub
+from eventspine.v1.query_pb2_grpc import QueryServiceStub
+
+Stream = Annotated[str, typer.Argument(help="The stream, `category/id`.")]
+
+
+def read(
+    stream: Stream,
+    from_version: Annotated[
+        int | None, typer.Option("--from", min=1, help="First version.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, help="How many at most; 0 for all.")] = 0,
+    backwards: Annotated[bool, typer.Option("--backwards", help="Newest first.")] = False,
+    address: Address = DEFAULT_ADDRESS,
+    as_json: Json = False,
+) -> None:
+    """Print the events of one stream."""
+    direction = query_pb2.DIRECTION_BACKWARDS if backwards else query_pb2.DIRECTION_FORWARDS
+    request = query_pb2.ReadStreamRequest(
+        stream=stream, from_version=from_version, direction=direction, limit=limit
+    )
+    with connected(address) as channel:
+        messages = Messages(channel)
+        for batch in QueryServiceStub(channel).ReadStream(request):
+            for record in batch.records:
+                typer.echo(shown(record, messages, as_json))
+
+
+def shown(record: record_pb2.EventRecord, messages: Messages, as_json: bool) -> str:
+    """Returns a record as one line for people, or as one line of JSON."""
+    data = messages.data(record.type, record.payload)
+    if not as_json:
+        when = record.append_time.ToDatetime().isoformat(sep=" ", timespec="milliseconds")
+        name = record.type.rpartition(".")[2]
+        place = f"{record.stream}@{record.stream_version}"
+        return f"{when}  {place:<40} {name:<20} {json.dumps(data, ensure_ascii=False)}"
+    return line(
+        {
+            "stream": record.stream,
+            "stream_version": record.stream_version,
+            "event_id": record.event_id,
+            "type": record.type,
+            "command_id": record.command_id,
+            "correlation_id": record.correlation_id,
+            "causation_id": record.causation_id,
+            "metadata": dict(record.metadata),
+            "append_time": record.append_time.ToJsonString(),
+            "tenant": record.tenant,
+            "schema_fingerprint": record.schema_fingerprint.hex(),
+            "chain_hash": record.chain_hash.hex(),
+            "data": data,
+        }
+    )
+
+
+def tail(
+    start: Annotated[
+        str, typer.Option("--from", help="`beginning`, `end`, or a cursor printed earlier.")
+    ] = "end",
+    stream: Annotated[str, typer.Option(help="Only this stream.")] = "",
+    category: Annotated[list[str] | None, typer.Option(help="Only these categories.")] = None,
+    prefix: Annotated[str, typer.Option(help="Only streams that begin so.")] = "",
+    event_type: Annotated[
+        list[str] | None, typer.Option("--type", help="Only these types, by full name.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, help="Stop after so many; 0 for never.")] = 0,
+    address: Address = DEFAULT_ADDRESS,
+    as_json: Json = False,
+) -> None:
+    """Subscribe to events and print them as they come, until Ctrl-C."""
+    chosen = subscription_pb2.EventFilter(
+        stream=stream, categories=category or [], stream_prefix=prefix, types=event_type or []
+    )
+    request = subscription_pb2.SubscribeRequest(filter=chosen)
+    if start in ("beginning", "end"):
+        getattr(request, start).CopyFrom(Empty())
+    else:
+        request.cursor = start
+    with connected(address) as channel:
+        messages = Messages(channel)
+        call = QueryServiceStub(channel).Subscribe(request)
+        try:
+            _print_events(call, messages, limit, as_json)
+        finally:
+            call.cancel()
+
+
+def _print_events(
+    call: Iterator[subscription_pb2.SubscribeResponse],
+    messages: Messages,
+    limit: int,
+    as_json: bool,
+) -> None:
+    printed, cursor = 0, ""
+    try:
+        for message in call:
+            kind = message.WhichOneof("message")
+            cursor = getattr(getattr(message, kind), "cursor", cursor)
+            for record in message.batch.records if kind == "batch" else ():
+                typer.echo(shown(record, messages, as_json))
+                printed += 1
+                if printed == limit:
+                    return
+    finally:
+        typer.echo(f"resume with: --from {cursor}", err=True)
+
+
+def state(
+    stream: Stream,
+    version: Annotated[int | None, typer.Option(min=1, help="After this version.")] = None,
+    time: Annotated[
+        str | None, typer.Option(help="At this time, such as 2013-01-01T10:00:00Z.")
+    ] = None,
+    address: Address = DEFAULT_ADDRESS,
+    as_json: Json = False,
+) -> None:
+    """Print the state of an aggregate, now or at a version or time."""
+    request = query_pb2.GetStateRequest(stream=stream)
+    if version is not None and time is not None:
+        stop("choose one of --version and --time")
+    if version is not None:
+        request.version = version
+    if time is not None:
+        try:
+            request.time.FromJsonString(time)
+        except ValueError:
+            stop(f"--time {time!r} is not a time; write it as 2013-01-01T10:00:00Z")
+    with connected(address) as channel:
+        reply = QueryServiceStub(channel).GetState(request)
+        data = Messages(channel).any_data(reply.state)
+    if as_json:
+        found = {"stream": reply.stream, "stream_version": reply.stream_version, "state": data}
+        typer.echo(line(found))
+    else:
+        typer.echo(f"{reply.stream}@{reply.stream_version} {reply.state.TypeName()}")
+        typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def append(
+    stream: Stream,
+    event_type: Annotated[str, typer.Argument(metavar="TYPE", help="The event's full name.")],
+    data: Annotated[str, typer.Argument(metavar="JSON", help="The event as JSON.")],
+    expect: Annotated[
+        str, typer.Option(help="`any`, `no-stream`, `stream-exists`, or a version.")
+    ] = "any",
+    command_id: Annotated[str, typer.Option(help="Its identity; empty picks a new one.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Store nothing.")] = False,
+    address: Address = DEFAULT_ADDRESS,
+    as_json: Json = False,
+) -> None:
+    """Append one event to a stream, whatever a decider would say."""
+    header = command_pb2.CommandHeader(
+        command_id=command_id or str(uuid.uuid4()), expected=_expectation(expect), dry_run=dry_run
+    )
+    with connected(address) as channel:
+        payload = Messages(channel).parse(event_type, data).SerializeToString()
+        event = command_pb2.NewEvent(type=event_type, payload=payload)
+        request = command_pb2.AppendRequest(header=header, stream=stream, events=[event])
+        reply = CommandServiceStub(channel).Append(request)
+    _print_result(header.command_id, reply.result, as_json)
+
+
+def _expectation(text: str) -> record_pb2.Expectation:
+    names = {"any": "any", "no-stream": "no_stream", "stream-exists": "stream_exists"}
+    if text in names:
+        return record_pb2.Expectation(**{names[text]: Empty()})
+    if text.isdigit() and int(text) > 0:
+        return record_pb2.Expectation(version=int(text))
+    stop(f"--expect {text!r} is none of any, no-stream, stream-exists, or a version from 1")
+
+
+def send(
+    request_type: Annotated[
+        str, typer.Argument(metavar="TYPE", help="The command's full name, ending in Request.")
+    ],
+    data: Annotated[str, typer.Argument(metavar="JSON", help="The command as JSON.")],
+    command_id: Annotated[str, typer.Option(help="Its identity; empty picks a new one.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Store nothing.")] = False,
+    address: Address = DEFAULT_ADDRESS,
+    as_json: Json = False,
+) -> None:
+    """Send one typed command to be decided."""
+    with connected(address) as channel:
+        command: Any = Messages(channel).parse(request_type, data)
+        if "header" not in command.DESCRIPTOR.fields_by_name:
+            stop(f"{request_type} is not a command: it has no header")
+        command.header.command_id = command_id or command.header.command_id or str(uuid.uuid4())
+        command.header.dry_run = dry_run
+        request = command_pb2.ExecuteRequest()
+        request.commands.add().Pack(command)
+        verdict = next(iter(_execute(channel, request)))
+    if verdict.HasField("failure"):
+        failure = verdict.failure
+        stop(f"{failure.reason.removeprefix('ERROR_REASON_')}: {failure.message}", EXIT_REFUSED)
+    _print_result(verdict.command_id, verdict.result, as_json)
+
+
+def _execute(
+    channel: grpc.Channel, request: command_pb2.ExecuteRequest
+) -> Iterator[command_pb2.CommandVerdict]:
+    for response in CommandServiceStub(channel).Execute(iter([request])):
+        yield from response.verdicts
+
+
+def _print_result(command_id: str, result: command_pb2.CommandResult, as_json: bool) -> None:
+    if as_json:
+        typer.echo(
+            line(
+                {
+                    "command_id": command_id,
+                    "stream": result.stream,
+                    "last_version": result.last_version,
+                    "event_count": result.event_count,
+                    "replayed": result.replayed,
+                    "token": result.token,
+                    "would_append": [packed.TypeName() for packed in result.would_append],
+                }
+            )
+        )
+        return
+    if result.would_append:
+        names = ", ".join(packed.TypeName() for packed in result.would_append)
+        typer.echo(f"dry run: {result.stream} would get {names}")
+        return
+    replayed = " (replayed: stored by an earlier call)" if result.replayed else ""
+    noun = "event" if result.event_count == 1 else "events"
+    typer.echo(
+        f"{result.stream}@{result.last_version}: {result.event_count} {noun} stored{replayed}"
+    )
+    typer.echo(f"token: {result.token}")

@@ -1,0 +1,54 @@
+"""The `eventspine` command line: its commands, and how their failures end."""
+
+import os
+import sys
+
+import typer
+
+from devstack.cli import dev, events, operate, views
+from devstack.cli.failure import EXIT_INTERRUPTED, CommandLineError
+
+app = typer.Typer(
+    name="eventspine",
+    help="Proto-first event sourcing: run a platform, look into it, and keep it safe.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+for command in (
+    dev.dev,
+    events.send,
+    events.append,
+    events.read,
+    events.tail,
+    events.state,
+    views.rows,
+    operate.verify,
+    operate.backup,
+    operate.restore,
+    operate.doctor,
+    operate.new,
+):
+    app.command()(command)
+app.add_typer(views.app, name="views")
+app.add_typer(operate.imports, name="import")
+
+
+def main() -> None:
+    """Runs the command line; ends the process with one of the exit codes of `failure`."""
+    try:
+        app()
+    except CommandLineError as error:
+        typer.echo(f"eventspine: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output has gone; keep the interpreter from complaining at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()

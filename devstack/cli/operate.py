@@ -1,0 +1,183 @@
+"""`eventspine verify`, `backup`, `restore`, `doctor`, `new`, `import`: to keep a platform well."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from devstack.cli.connection import DEFAULT_ADDRESS, Address, Json, as_data, connected, line
+from devstack.cli.dev import Domains, run_loop
+from devstack.cli.failure import EXIT_FOUND, EXIT_UNREACHABLE, stop
+from eventspine.v1 import admin_pb2
+from eventspine.v1.admin_pb2_grpc import AdminServiceStub
+
+imports = typer.Typer(no_args_is_help=True, help="Bring real data into a platform.")
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the backup.")]
+
+
+def verify(
+    stream: Annotated[str, typer.Argument(help="Only this stream; else all.")] = "",
+    address: Address = DEFAULT_ADDRESS,
+    as_json: Json = False,
+) -> None:
+    """Recompute the hash chains; exit with 1 and name the first bad event if one was changed."""
+    from devstack.progress_bar import progress_bar
+
+    with connected(address) as channel:
+        stub = AdminServiceStub(channel)
+        ends = stub.GetStatus(admin_pb2.GetStatusRequest()).ends
+        total = 0 if stream else sum(end.sequence for end in ends)
+        last = admin_pb2.VerifyResponse()
+        with progress_bar("verify", total) as bar:
+            for last in stub.Verify(admin_pb2.VerifyRequest(stream=stream)):
+                bar.at(last.records)
+    if as_json:
+        typer.echo(line(as_data(last)))
+    else:
+        for broken in last.breaks:
+            typer.echo(f"{broken.stream}@{broken.stream_version}: {broken.problem}")
+        found = "NOT as it was stored" if last.breaks else "as it was stored"
+        typer.echo(f"{last.records:,} events of {last.streams:,} streams verified: {found}")
+    if last.breaks:
+        raise typer.Exit(EXIT_FOUND)
+
+
+def backup(folder: Folder, address: Address = DEFAULT_ADDRESS, as_json: Json = False) -> None:
+    """Back up a running platform; into the same folder again, only what has moved."""
+    from devstack.backup.save import OtherStoreError, save
+    from devstack.backup.segment import DamagedBackupError
+    from devstack.progress_bar import progress_bar
+
+    with connected(address) as channel:
+        stub = AdminServiceStub(channel)
+        ends = stub.GetStatus(admin_pb2.GetStatusRequest()).ends
+        total = sum(end.sequence for end in ends)
+        try:
+            with progress_bar("backup", total) as bar:
+                saved = save(stub, folder, advance=lambda done, left: bar.at(total - left))
+        except (OtherStoreError, DamagedBackupError) as error:
+            stop(str(error), EXIT_FOUND)
+        except OSError as error:
+            stop(f"cannot write the backup: {error}", EXIT_UNREACHABLE)
+    facts = {
+        "folder": str(folder),
+        "records": saved.records,
+        "commands": saved.commands,
+        "bytes": saved.size,
+        "ends": list(saved.manifest.ends),
+        "segments": len(saved.manifest.segments),
+    }
+    if as_json:
+        typer.echo(line(facts))
+        return
+    held = sum(saved.manifest.ends)
+    typer.echo(
+        f"{saved.records:,} events and {saved.commands:,} commands added ({saved.size:,} bytes); "
+        f"{folder} now holds {held:,} events in {len(saved.manifest.segments)} segments"
+    )
+
+
+def restore(
+    folder: Folder,
+    db: Annotated[Path, typer.Option(help="The SQLite file to make; it must not hold events.")],
+    domain: Domains = None,
+    as_json: Json = False,
+) -> None:
+    """Restore a backup into an empty store: verify every stream, and build the views anew."""
+    from devstack.backup.manifest import NoBackupError
+    from devstack.backup.restore import NotEmptyError, restore_backup
+    from devstack.backup.segment import DamagedBackupError
+    from devstack.domains import find_domains
+
+    async def work() -> None:
+        restored = await restore_backup(folder, db, find_domains(domain or []))
+        facts = {"db": str(db), **restored._asdict()}
+        if as_json:
+            typer.echo(line(facts))
+            return
+        typer.echo(
+            f"{restored.records:,} events of {restored.streams:,} streams and "
+            f"{restored.commands:,} commands restored into {db}; every version and chain verified, "
+            f"{restored.views} views built"
+        )
+
+    try:
+        run_loop(work())
+    except (DamagedBackupError, NoBackupError, NotEmptyError) as error:
+        stop(str(error), EXIT_FOUND)
+    except OSError as error:
+        stop(f"cannot restore: {error}", EXIT_UNREACHABLE)
+
+
+def doctor(
+    db: Annotated[Path | None, typer.Option(help="Look at this SQLite file too.")] = None,
+    address: Address = DEFAULT_ADDRESS,
+    as_json: Json = False,
+) -> None:
+    """Check what this machine has, and say what is missing and how to get it."""
+    from devstack.doctor import examine
+
+    findings = examine(address=address, db=db)
+    for finding in findings:
+        if as_json:
+            typer.echo(line(finding._asdict()))
+        else:
+            mark = {"ok": "ok     ", "missing": "MISSING", "note": "note   "}[finding.verdict]
+            typer.echo(f"{mark} {finding.subject}: {finding.text}")
+    if any(finding.verdict == "missing" for finding in findings):
+        raise typer.Exit(EXIT_FOUND)
+
+
+def new(
+    name: Annotated[str, typer.Argument(help="The domain's name, such as `shop`.")],
+    target: Annotated[
+        Path | None, typer.Option("--dir", help="Where to; else a folder of its name here.")
+    ] = None,
+) -> None:
+    """Write a small working domain: protos, aggregate, view, and tests that pass."""
+    from devstack.new_domain import NewDomainError, create_domain
+
+    folder = target or Path(name)
+    try:
+        written = create_domain(name, folder)
+    except NewDomainError as error:
+        stop(str(error))
+    for path in written:
+        typer.echo(f"wrote {path}")
+    typer.echo(f"try it:  cd {folder} && python -m pytest")
+    typer.echo(
+        f"run it:  cd {folder} && eventspine dev --domain {name}_domain.domain:{name.upper()}"
+    )
+
+
+@imports.command()
+def flights(
+    days: Annotated[int, typer.Option(min=1, max=365, help="How many days of 2013.")] = 14,
+    address: Address = DEFAULT_ADDRESS,
+    as_json: Json = False,
+) -> None:
+    """Replay real flights from New York in 2013 through the command service."""
+    from devstack.flights_data import FlightsNotFoundError
+    from devstack.replay import replay_flights
+
+    async def work() -> None:
+        try:
+            done = await replay_flights(address, days)
+        except FlightsNotFoundError as error:
+            stop(str(error))
+        if as_json:
+            typer.echo(line(done._asdict()))
+        else:
+            typer.echo(
+                f"{done.commands:,} commands in {done.seconds:.1f} s "
+                f"({done.commands / done.seconds:,.0f}/s): {done.stored:,} stored, "
+                f"{done.replayed:,} stored before, {done.failed:,} refused"
+            )
+        if done.failed:
+            raise typer.Exit(EXIT_FOUND)
+
+    # Fails in a sentence when nothing listens, before the data is read.
+    with connected(address):
+        pass
+    run_loop(work())
