@@ -48,8 +48,6 @@ def examine(*, address: str, db: Path | None) -> list[Finding]:
 
 def _python() -> Finding:
     found = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info < (3, 11):
-        return Finding("python", "missing", f"{found} is too old; install 3.11 or newer")
     return Finding("python", "ok", found)
 
 

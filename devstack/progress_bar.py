@@ -37,9 +37,8 @@ class _PlainBar:
             self._printed = now
             rate = done / (now - self._began)
             remaining = (self._total - done) / rate if rate else 0.0
-            sys.stderr.write(
-                f"{self._label}: {done:,} of {self._total:,}, {rate:,.0f}/s, {remaining:.0f} s left\n"
-            )
+            state = f"{done:,} of {self._total:,}, {rate:,.0f}/s, {remaining:.0f} s left"
+            sys.stderr.write(f"{self._label}: {state}\n")
 
 
 @contextmanager

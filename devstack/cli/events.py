@@ -108,9 +108,8 @@ def _print_events(
     printed, cursor = 0, ""
     try:
         for message in call:
-            kind = message.WhichOneof("message")
-            cursor = getattr(getattr(message, kind), "cursor", cursor)
-            for record in message.batch.records if kind == "batch" else ():
+            cursor = getattr(message, message.WhichOneof("message") or "").cursor
+            for record in message.batch.records:
                 typer.echo(shown(record, messages, as_json))
                 printed += 1
                 if printed == limit:
@@ -175,12 +174,14 @@ def append(
 
 
 def _expectation(text: str) -> record_pb2.Expectation:
-    names = {"any": "any", "no-stream": "no_stream", "stream-exists": "stream_exists"}
-    if text in names:
-        return record_pb2.Expectation(**{names[text]: Empty()})
-    if text.isdigit() and int(text) > 0:
-        return record_pb2.Expectation(version=int(text))
-    stop(f"--expect {text!r} is none of any, no-stream, stream-exists, or a version from 1")
+    expectation = record_pb2.Expectation()
+    if text in ("any", "no-stream", "stream-exists"):
+        getattr(expectation, text.replace("-", "_")).SetInParent()
+    elif text.isdigit() and int(text) > 0:
+        expectation.version = int(text)
+    else:
+        stop(f"--expect {text!r} is none of any, no-stream, stream-exists, or a version from 1")
+    return expectation
 
 
 def send(

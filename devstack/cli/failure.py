@@ -37,7 +37,7 @@ def refused(error: grpc.RpcError) -> CommandLineError:
     status = rpc_status.from_call(error) if isinstance(error, grpc.Call) else None
     lines = [text]
     reason = code.name
-    for detail in status.details if status is not None else ():
+    for detail in status.details if status is not None else ():  # type: ignore[var-annotated] # the status is untyped
         if detail.Is(ErrorInfo.DESCRIPTOR):
             info = ErrorInfo.FromString(detail.value)
             reason = f"{info.reason.removeprefix('ERROR_REASON_')} ({code.name})"
