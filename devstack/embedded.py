@@ -74,9 +74,7 @@ def compose(declarations: Declarations, backend: Backend, *, address: str, tenan
         version=version("eventspine"),
     )
     sequencer = (
-        None
-        if backend.sequences_on_append
-        else Sequencer(backend.events, backend.log, backend.bus)
+        None if backend.sequences_on_append else Sequencer(backend.events, backend.log, backend.bus)
     )
     methods = [*command.methods(), *query.methods(), *admin.methods()]
     host = Host(methods, address=address)
@@ -137,9 +135,7 @@ class Embedded:
         declarations = declare(self._domains)
         backend = open_memory() if self._db is None else await open_sqlite(self._db)
         try:
-            self.parts = compose(
-                declarations, backend, address=self._listen, tenant=self._tenant
-            )
+            self.parts = compose(declarations, backend, address=self._listen, tenant=self._tenant)
             await self._start()
         except BaseException:
             await backend.close()
