@@ -1,0 +1,66 @@
+"""The log, in the file; promise: the events table itself, in the order of its commits."""
+
+import sqlite3
+from collections.abc import Sequence
+
+from eventspine.storage.errors import DeclinedError
+from eventspine.storage.records import LogEntry, LogPlace, StreamPlace
+from eventspine.storage.sqlite.append import SELECT_END
+from eventspine.storage.sqlite.database import SqliteDatabase
+from eventspine.storage.sqlite.events import INTEGER_MAX
+
+_READ = """SELECT 0, sequence, stream, stream_version, type, encoded FROM events
+    WHERE sequence > ? ORDER BY sequence LIMIT ?"""
+
+_PLACE = "SELECT sequence FROM events WHERE stream = ? AND stream_version = ?"
+
+
+class SqliteEventLog:
+    """The port `EventLog` on a store file: one partition, filled by the event store's appends."""
+
+    def __init__(self, db: SqliteDatabase) -> None:
+        """Uses an open file, which others close."""
+        self._db = db
+
+    async def extend(self, partition: int, after: int, entries: Sequence[LogEntry]) -> None:
+        """Declines; see the port.
+
+        Raises:
+            DeclinedError: Always. Nothing was written.
+        """
+        raise DeclinedError(
+            "a store file has its log in the events table: SqliteEventStore.append fills it"
+        )
+
+    async def read(self, partition: int, *, after: int = 0, limit: int = 500) -> list[LogEntry]:
+        """Reads entries above `after`; see the port. Partitions other than 0 do not exist.
+
+        Raises:
+            IndexError: The partition does not exist.
+        """
+        if partition != 0:
+            raise IndexError(f"a store file has log partition 0 only, not {partition}")
+        arguments = (min(after, INTEGER_MAX), min(limit, INTEGER_MAX))
+
+        def query(connection: sqlite3.Connection) -> list[LogEntry]:
+            return list(map(LogEntry._make, connection.execute(_READ, arguments)))
+
+        return await self._db.read(query)
+
+    async def ends(self) -> tuple[int, ...]:
+        """Returns the last sequence; see the port."""
+
+        def query(connection: sqlite3.Connection) -> tuple[int, ...]:
+            end: tuple[int, ...] = connection.execute(SELECT_END).fetchone()
+            return end
+
+        return await self._db.read(query)
+
+    async def positions(self, places: Sequence[StreamPlace]) -> list[LogPlace | None]:
+        """Returns where in the log each version of a stream is; see the port."""
+
+        def query(connection: sqlite3.Connection) -> list[LogPlace | None]:
+            rows = (connection.execute(_PLACE, place).fetchone() for place in places)
+            return [LogPlace(0, row[0]) if row else None for row in rows]
+
+        return await self._db.read(query)
