@@ -7,12 +7,22 @@ before that event, its later events wait, and all other keys go on.
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from typing import Any, NamedTuple
 
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from eventspine.domain.options import key_fields
 from eventspine.domain.view import Folding, Key, View, ViewEvent
+
+_LIMITS = {
+    FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
+    FieldDescriptor.CPPTYPE_ENUM: (-(2**31), 2**31 - 1),
+    FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
+    FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
+    FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
+}
 
 
 class FoldEntry(NamedTuple):
@@ -84,35 +94,50 @@ class _Progress(NamedTuple):
     error: str | None
 
 
-def new_row(row_class: type[Message], key: Key) -> Any:
-    """Returns a new row with its key fields set.
+class _KeyShape(NamedTuple):
+    """The key of a row message: names and Python types of its fields, the limits of integers."""
 
-    Raises:
-        TypeError: The key has another length, or a value of another type than its field.
-        ValueError: A value is outside of its field's range, or is no UTF-8 text.
-    """
-    fields = key_fields(row_class.DESCRIPTOR)
-    if len(key) != len(fields):
-        names = ", ".join(field.name for field in fields)
-        raise TypeError(f"{key!r} is no key of {row_class.DESCRIPTOR.full_name}: need ({names})")
-    return row_class(**{field.name: value for field, value in zip(fields, key, strict=True)})
+    names: tuple[str, ...]
+    kinds: tuple[type, ...]
+    limits: tuple[tuple[int, int, int], ...]
+
+
+def new_row(row_class: type[Message], key: Key) -> Any:
+    """Returns a new row with its key fields set. The key must have passed `check_key`."""
+    names = _key_shape(row_class.DESCRIPTOR).names
+    return row_class(**dict(zip(names, key, strict=True)))
 
 
 def check_key(row_class: type[Message], key: object) -> None:
-    """Checks that a value is a whole key of a row: a tuple, each value of its field's own type.
+    """Checks that a value is a whole key of a row.
 
     Raises:
         TypeError: It is no tuple, has another length, or a value of another type than its field.
         ValueError: A value is outside of its field's range, or is no UTF-8 text.
     """
-    if type(key) is not tuple:
-        raise TypeError(f"a key is a tuple, not {key!r}")
-    new_row(row_class, key)
-    for field, value in zip(key_fields(row_class.DESCRIPTOR), key, strict=True):
-        # Protobuf itself would take True for 1, and a key must have one form only.
-        if type(value) is not type(field.default_value):
-            kind = type(field.default_value).__name__
-            raise TypeError(f"{value!r} is no value of the key field {field.name}: need {kind}")
+    names, kinds, limits = _key_shape(row_class.DESCRIPTOR)
+    if type(key) is not tuple or tuple(map(type, key)) != kinds:
+        fields = ", ".join(f"{n}: {k.__name__}" for n, k in zip(names, kinds, strict=True))
+        raise TypeError(f"{key!r} is no key of {row_class.DESCRIPTOR.full_name}; need ({fields})")
+    for index, minimum, maximum in limits:
+        if not minimum <= key[index] <= maximum:
+            name = f"{row_class.DESCRIPTOR.full_name}.{names[index]}"
+            raise ValueError(f"{key[index]} in a key is outside of the range of {name}")
+    for value in key:
+        if type(value) is str and not value.isascii():
+            value.encode()
+
+
+@lru_cache(maxsize=1024)
+def _key_shape(row: Descriptor) -> _KeyShape:
+    fields = key_fields(row)
+    limits = []
+    for index, field in enumerate(fields):
+        if field.cpp_type in _LIMITS:
+            limits.append((index, *_LIMITS[field.cpp_type]))
+    names = tuple(field.name for field in fields)
+    # Protobuf itself would take True for 1, and a key must have one form only.
+    return _KeyShape(names, tuple(type(field.default_value) for field in fields), tuple(limits))
 
 
 def keys_of(view: View[Any], entries: Iterable[FoldEntry]) -> Keyed:
