@@ -168,10 +168,11 @@ def _text(text: str) -> str:
     """Cuts a text so that it fits percent-encoded, as gRPC sends it, where one byte may take 3."""
     if len(text) * 3 <= limits.MESSAGE_BYTES_MAX and text.isascii():
         return text
+    text = text.encode(errors="replace").decode()
     size = 0
     for place, character in enumerate(text):
         plain = " " <= character <= "~" and character != "%"
-        size += 1 if plain else 3 * len(character.encode(errors="replace"))
+        size += 1 if plain else 3 * len(character.encode())
         if size > limits.MESSAGE_BYTES_MAX:
             return f"{text[: place - 3]}..."
     return text
