@@ -1,0 +1,187 @@
+"""Batches for subscriptions out of the log; promise: encoded once for all who stand at one place.
+
+Nothing is queued for a subscription: it asks for the next step when its reader has taken the last
+one. What a step costs beyond that is one page of entries, bounded in number and bytes.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from eventspine.storage.records import LogEntry
+from eventspine.storage.tail import LogTail
+from eventspine.v1.subscription_pb2 import EventBatch, SubscribeResponse
+from query_svc.cursor import LogCursor, encode_log
+from query_svc.filter import CompiledFilter
+from query_svc.settings import BATCH_BYTES_MAX
+from query_svc.splice import field, fitting
+
+Place = tuple[int, ...]
+"""For each partition of the log, the last sequence that was looked at."""
+
+PAGE_ENTRIES_MAX = 1_000
+PAGE_BYTES_MAX = 4 * BATCH_BYTES_MAX
+MEMO_BYTES_MAX = 16 * BATCH_BYTES_MAX
+
+_RECORD_BYTES_GUESS = PAGE_BYTES_MAX // 64
+"""How large records are taken to be before any was seen, so that a first page is no surprise."""
+
+_RECORDS = field(EventBatch.DESCRIPTOR.fields_by_name["records"].number)
+_BATCH = field(SubscribeResponse.DESCRIPTOR.fields_by_name["batch"].number)
+
+
+class Step(NamedTuple):
+    """The next stretch of one partition.
+
+    Attributes:
+        place: Where it ends.
+        looked_at: How many events it has looked at.
+        message: The encoded SubscribeResponse with those that pass; None where none does.
+        full: Whether it ended because the message was full.
+    """
+
+    place: Place
+    looked_at: int
+    message: bytes | None
+    full: bool
+
+
+class Page:
+    """How many records to read at once, by how large they have been; keeps memory bounded."""
+
+    def __init__(self) -> None:
+        """Begins with a guess."""
+        self._record_bytes = _RECORD_BYTES_GUESS
+
+    def limit(self, most: int) -> int:
+        """Returns how many to read: 1 to `most`."""
+        return max(1, min(most, PAGE_BYTES_MAX // self._record_bytes))
+
+    def seen(self, encoded: Sequence[bytes]) -> None:
+        """Learns from what was read."""
+        if encoded:
+            self._record_bytes = max(1, sum(map(len, encoded)) // len(encoded))
+
+
+class Encoder:
+    """Encodes the messages of subscriptions with one filter."""
+
+    def __init__(self, store_id: str, wanted: CompiledFilter, records_max: int) -> None:
+        """Says what the cursors are made of, and how many records a batch holds at most."""
+        self.wanted = wanted
+        self.records_max = records_max
+        self._store_id = store_id
+
+    def cursor(self, place: Place) -> str:
+        """Returns the cursor of a place."""
+        return encode_log(LogCursor(self._store_id, self.wanted.fingerprint, place))
+
+    def batch(self, entries: Sequence[LogEntry], place: Place) -> bytes:
+        """Encodes a batch of one partition's entries, one or more."""
+        parts = _RECORDS.parts([entry.encoded for entry in entries])
+        rest = EventBatch(
+            sequences=[entry.sequence for entry in entries],
+            partition=entries[0].partition,
+            cursor=self.cursor(place),
+        )
+        parts.append(rest.SerializeToString())
+        parts.insert(0, _BATCH.start(sum(map(len, parts))))
+        return b"".join(parts)
+
+    def fitting(self, entries: Sequence[LogEntry]) -> int:
+        """Returns how many of the entries fit into one batch."""
+        return fitting([entry.encoded for entry in entries], self.records_max, BATCH_BYTES_MAX)
+
+
+class Memo:
+    """The last steps that were made, for other subscriptions at the same place."""
+
+    def __init__(self, steps_max: int) -> None:
+        """Bounds how many are kept."""
+        self._steps_max = steps_max
+        self._steps: OrderedDict[object, Step] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: object) -> Step | None:
+        """Returns the step that was made from there; None where it is not kept."""
+        return self._steps.get(key)
+
+    def put(self, key: object, step: Step) -> None:
+        """Keeps a step, and lets go of the oldest."""
+        self._bytes += len(step.message or b"") - len(self._message(key))
+        self._steps[key] = step
+        while len(self._steps) > self._steps_max or self._bytes > MEMO_BYTES_MAX:
+            _, oldest = self._steps.popitem(last=False)
+            self._bytes -= len(oldest.message or b"")
+
+    def _message(self, key: object) -> bytes:
+        step = self._steps.get(key)
+        return (step.message if step else None) or b""
+
+
+class Feed:
+    """The log as one subscription reads it."""
+
+    def __init__(self, tail: LogTail, memo: Memo, encoder: Encoder) -> None:
+        """Reads through the process's tail and shares the process's memo."""
+        self._tail = tail
+        self._memo = memo
+        self._encoder = encoder
+        self._looked_max = encoder.records_max if encoder.wanted.all_pass else PAGE_ENTRIES_MAX
+        self._size = Page()
+        self._page: Sequence[LogEntry] = ()
+
+    async def step(self, place: Place, partition: int) -> Step | None:
+        """Returns the next step of a partition; None where there is nothing new."""
+        encoder = self._encoder
+        key = (partition, place, encoder.wanted.fingerprint, encoder.records_max)
+        known = self._memo.get(key)
+        if known is not None and self._good(known, place, partition):
+            return known
+        entries = await self._entries(partition, place[partition])
+        if not entries:
+            return None
+        step = self._made(entries, place, partition)
+        self._memo.put(key, step)
+        return step
+
+    def buffered(self, partition: int, after: int) -> bool:
+        """Returns whether the next step of the partition needs no reading."""
+        page = self._page
+        return bool(page) and page[0].partition == partition and _next(page, after) is not None
+
+    def _good(self, step: Step, place: Place, partition: int) -> bool:
+        """A short step is good for those near the end; a late one wants a full one."""
+        return step.full or self._tail.end(partition) - place[partition] < self._looked_max
+
+    async def _entries(self, partition: int, after: int) -> Sequence[LogEntry]:
+        if not self.buffered(partition, after):
+            limit = self._size.limit(PAGE_ENTRIES_MAX)
+            self._page = await self._tail.read(partition, after=after, limit=limit)
+            self._size.seen([entry.encoded for entry in self._page])
+        start = _next(self._page, after)
+        if start is None:
+            return ()
+        entries = self._page[start : start + self._looked_max]
+        if start + len(entries) == len(self._page):
+            # Whoever waits at the end holds no page meanwhile.
+            self._page = ()
+        return entries
+
+    def _made(self, entries: Sequence[LogEntry], place: Place, partition: int) -> Step:
+        matching = self._encoder.wanted.matching(entries)
+        count = self._encoder.fitting(matching)
+        full = count < len(matching) or count == self._encoder.records_max
+        # Cut short, the step ends at the last event sent; else it has looked at all of them.
+        end = matching[count - 1].sequence if count < len(matching) else entries[-1].sequence
+        after = (*place[:partition], end, *place[partition + 1 :])
+        message = self._encoder.batch(matching[:count], after) if count else None
+        return Step(after, end - place[partition], message, full)
+
+
+def _next(page: Sequence[LogEntry], after: int) -> int | None:
+    """Returns where in a page, which is dense, the entry after a sequence stands."""
+    if not page:
+        return None
+    start = after + 1 - page[0].sequence
+    return start if 0 <= start < len(page) else None

@@ -1,0 +1,254 @@
+"""Step 8 of the way: events to those who follow; promise: in order, gapless, resumable, and honest.
+
+A subscription holds its place and nothing else. It reads on when its reader has taken the last
+message, so a slow reader costs no memory: it falls behind, is told so, and reads from the log.
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from eventspine.rpc import limits
+from eventspine.rpc.checks import check_duration, check_limit
+from eventspine.rpc.context import CallContext
+from eventspine.storage.connect import Backend
+from eventspine.storage.records import LogEntry, StreamPlace
+from eventspine.storage.tail import LogTail
+from eventspine.v1.subscription_pb2 import (
+    CaughtUp,
+    Checkpoint,
+    FellBehind,
+    Heartbeat,
+    SubscribeRequest,
+    SubscribeResponse,
+    SubscriptionConfirmation,
+)
+from query_svc.feed import Encoder, Feed, Memo, Page, Place
+from query_svc.filter import compile_filter
+from query_svc.moments import append_time_us, duration, timestamp
+from query_svc.pulse import Pulse
+from query_svc.settings import QuerySettings
+from query_svc.start import Start, Starts
+
+NEAR_EVENTS = 1_000
+"""Up to this many events, one stream is found in the log rather than read on its own."""
+
+Reply = SubscribeResponse | bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscriptions:
+    """Serves QueryService.Subscribe; what all subscriptions of a process share.
+
+    Attributes:
+        starts: Finds where they start.
+        pulse: Wakes them.
+        memo: Holds batches that several of them send.
+        now_us: The clock, for heartbeats.
+    """
+
+    backend: Backend
+    tail: LogTail
+    pulse: Pulse
+    starts: Starts
+    memo: Memo
+    settings: QuerySettings
+    now_us: Callable[[], int]
+
+    async def subscribe(
+        self, request: SubscribeRequest, ctx: CallContext
+    ) -> AsyncGenerator[Reply, None]:
+        """Sends the messages of one subscription until the caller goes.
+
+        Raises:
+            InvalidRequestError: A field is malformed.
+            LimitExceededError: It asks for too much.
+            CursorInvalidError: The cursor is none, or of another filter.
+            CursorExpiredError: The cursor is of another store, or beyond the end.
+            ShuttingDownError: The process is stopping; the last cursor is good elsewhere.
+        """
+        wanted = compile_filter(request.filter)
+        records_max = check_limit(
+            "batch_records_max",
+            request.batch_records_max,
+            maximum=limits.BATCH_RECORDS_MAX,
+            default=limits.BATCH_RECORDS_DEFAULT,
+        )
+        interval = check_duration(
+            "heartbeat_interval",
+            request.heartbeat_interval if request.HasField("heartbeat_interval") else None,
+            minimum=limits.HEARTBEAT_SECONDS_MIN,
+            maximum=limits.HEARTBEAT_SECONDS_MAX,
+            default=limits.HEARTBEAT_SECONDS_DEFAULT,
+        )
+        start = await self.starts.find(request, wanted, self.now_us())
+        encoder = Encoder(self.backend.identity.store_id, wanted, records_max)
+        subscription = _Subscription(self, encoder, start, interval)
+        async with aclosing(subscription.messages()) as messages:
+            async for message in messages:
+                yield message
+                if ctx.cancelled():
+                    return
+
+
+class _Subscription:
+    """One subscription: its place, and what it has told its reader."""
+
+    def __init__(
+        self, shared: Subscriptions, encoder: Encoder, start: Start, interval: float
+    ) -> None:
+        self._shared = shared
+        self._encoder = encoder
+        self._start = start
+        self._place: Place = start.place
+        self._interval = interval
+        self._feed = Feed(shared.tail, shared.memo, encoder)
+        self._clock = asyncio.get_running_loop().time
+        self._sent = self._clock()
+        self._heartbeat_sent = self._sent
+        self._live = False
+        # Events that were looked at since the reader was last told that nothing is missing.
+        self._unsigned = 0
+
+    async def messages(self) -> AsyncGenerator[Reply, None]:
+        """Goes on for good."""
+        yield self._confirmation()
+        if self._encoder.wanted.stream and self._lag() > NEAR_EVENTS:
+            async for batch in self._stream_history():
+                yield batch
+        partition = 0
+        while True:
+            self._shared.pulse.check()
+            while (sign := self._sign()) is not None:
+                yield sign
+            if self._heartbeat_due():
+                yield await self._heartbeat()
+            partition = self._next_partition(partition)
+            step = await self._feed.step(self._place, partition) if self._lag() else None
+            if step is None:
+                await self._shared.pulse.next(self._patience())
+                continue
+            self._place = step.place
+            self._unsigned += step.looked_at
+            if step.message is None:
+                # A long stretch without a message must leave others their turn.
+                await asyncio.sleep(0)
+                continue
+            yield step.message
+            self._sent = self._clock()
+
+    def _lag(self) -> int:
+        """Returns how many events are still to be looked at, as far as this process knows."""
+        ends = self._shared.tail.ends
+        return sum([max(end - at, 0) for end, at in zip(ends, self._place, strict=True)])
+
+    def _next_partition(self, partition: int) -> int:
+        """Stays with the page that has been read, then takes the next partition with news."""
+        if self._feed.buffered(partition, self._place[partition]):
+            return partition
+        tail, count = self._shared.tail, len(self._place)
+        for candidate in [*range(partition + 1, count), *range(partition + 1)]:
+            if tail.end(candidate) > self._place[candidate]:
+                return candidate
+        return partition
+
+    def _sign(self) -> Reply | None:
+        """Returns what the reader has to be told now, if anything."""
+        lag = self._lag()
+        if not lag and not self._live:
+            self._live = True
+            self._signed()
+            return SubscribeResponse(caught_up=CaughtUp(cursor=self._cursor()))
+        settings = self._shared.settings
+        if self._live and lag > settings.fell_behind_events:
+            self._live = False
+            self._signed()
+            behind = FellBehind(lag_events=lag, cursor=self._cursor())
+            return SubscribeResponse(fell_behind=behind)
+        overdue = self._clock() - self._sent >= settings.checkpoint_seconds
+        if self._unsigned >= settings.checkpoint_events or (self._unsigned and overdue):
+            self._signed()
+            return SubscribeResponse(checkpoint=Checkpoint(cursor=self._cursor()))
+        return None
+
+    def _signed(self) -> None:
+        self._unsigned = 0
+        self._sent = self._clock()
+
+    def _heartbeat_due(self) -> bool:
+        """A silent reader is told that the server lives; one that is behind, how far it is."""
+        return self._clock() >= self._heartbeat_time()
+
+    def _heartbeat_time(self) -> float:
+        last = self._heartbeat_sent if self._lag() else max(self._sent, self._heartbeat_sent)
+        return last + self._interval
+
+    def _patience(self) -> float:
+        """Returns how long there is nothing to say if the log does not move."""
+        until = self._heartbeat_time()
+        if self._unsigned:
+            until = min(until, self._sent + self._shared.settings.checkpoint_seconds)
+        # A step that found nothing although the log has more is tried again before long.
+        return min(until - self._clock(), 0.1) if self._lag() else until - self._clock()
+
+    async def _heartbeat(self) -> Reply:
+        now_us = self._shared.now_us()
+        oldest = [
+            append_time_us(entries[0].encoded)
+            for partition, at in enumerate(self._place)
+            if (entries := await self._shared.tail.read(partition, after=at, limit=1))
+        ]
+        self._heartbeat_sent = self._clock()
+        heartbeat = Heartbeat(
+            lag_events=self._lag(),
+            lag=duration(max(now_us - min(oldest, default=now_us), 0)),
+            time=timestamp(now_us),
+            cursor=self._cursor(),
+        )
+        return SubscribeResponse(heartbeat=heartbeat)
+
+    def _confirmation(self) -> Reply:
+        confirmation = SubscriptionConfirmation(
+            subscription_id=str(uuid.uuid4()), cursor=self._cursor()
+        )
+        return SubscribeResponse(confirmation=confirmation)
+
+    def _cursor(self) -> str:
+        return self._encoder.cursor(self._place)
+
+    async def _stream_history(self) -> AsyncGenerator[Reply, None]:
+        """Sends what one stream has up to the ends that were found, without scanning the log."""
+        stream, version, page = self._encoder.wanted.stream, self._start.version, Page()
+        while True:
+            limit = page.limit(self._encoder.records_max)
+            records = await self._shared.backend.events.read(stream, after=version, limit=limit)
+            page.seen([record.encoded for record in records])
+            asked = [StreamPlace(stream, record.stream_version) for record in records]
+            places = await self._shared.backend.log.positions(asked)
+            entries = [
+                LogEntry(place.partition, place.sequence, stream, *record)
+                for record, place in zip(records, places, strict=True)
+                if place is not None and place.sequence <= self._start.ends[place.partition]
+            ]
+            for batch in self._batches(entries):
+                yield batch
+                self._sent = self._clock()
+            if len(entries) < limit:
+                break
+            version = records[-1].stream_version
+        self._unsigned += self._lag()
+        self._place = self._start.ends
+
+    def _batches(self, entries: Sequence[LogEntry]) -> Iterator[bytes]:
+        """Encodes entries of one stream as batches, and moves on with each."""
+        rest = self._encoder.wanted.matching(entries)
+        while rest:
+            count = self._encoder.fitting(rest)
+            partition, end = rest[0].partition, rest[count - 1].sequence
+            ends = self._start.ends
+            self._place = (*ends[:partition], end, *ends[partition + 1 :])
+            self._unsigned += count
+            yield self._encoder.batch(rest[:count], self._place)
+            rest = rest[count:]
