@@ -1,0 +1,38 @@
+"""What can be set of the command service, with the limits that hold it together under load."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandSettings:
+    """Settings of one command service.
+
+    Attributes:
+        tenant: The tenant that owns every stream of this process.
+        cached_streams_max: How many idle streams keep their state in memory.
+        recent_commands_max: How many commands are remembered in memory, so that a repeated one is
+            answered without the store.
+        waiting_commands_max: How many commands may be on their way at once in this process.
+        bulk_commands_max: How many of them may come from one bulk stream.
+        groups_in_flight_max: How many groups of appends are sent to the store at once. Two: one is
+            being stored while the next is being decided.
+        group_commands_max: How many commands a group takes before it is sent.
+        loads_in_flight_max: How many cold streams are loaded at once.
+        attempts_max: How often a command is decided when other processes win its stream.
+        snapshot_events: After how many events a stream's state is kept as a snapshot.
+        unknown_wait_seconds: How long a caller without a deadline waits for an unknown outcome.
+        drain_seconds: How long a stop waits for the commands that are on their way.
+    """
+
+    tenant: str = "default"
+    cached_streams_max: int = 10_000
+    recent_commands_max: int = 100_000
+    waiting_commands_max: int = 20_000
+    bulk_commands_max: int = 2_000
+    groups_in_flight_max: int = 2
+    group_commands_max: int = 500
+    loads_in_flight_max: int = 256
+    attempts_max: int = 5
+    snapshot_events: int = 500
+    unknown_wait_seconds: float = 10.0
+    drain_seconds: float = 10.0
