@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from command_svc.serve import CommandService
+from command_svc.settings import CommandSettings
 from eventspine.domain.declare import declare
 from eventspine.domain.declared import Declarations
 from eventspine.domain.domain import Domain
@@ -60,9 +61,9 @@ def compose(declarations: Declarations, backend: Backend, *, address: str, tenan
         declarations,
         backend,
         now_us=system_now_us,
-        tenant=tenant,
         progress=progress,
         serving=serving,
+        settings=CommandSettings(tenant=tenant),
     )
     query = QueryService(declarations, backend, tail, progress, serving, now_us=system_now_us)
     admin = AdminService(
