@@ -1,0 +1,61 @@
+"""Step 6, pure: decodes a batch of the log for the views; promise: each event is parsed once.
+
+All builds that fold a batch share its decoded events, and an event of a type that none of them
+folds is not parsed at all.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from google.protobuf.message import DecodeError, Message
+
+from eventspine.domain.fold import FoldEntry
+from eventspine.domain.view import View, ViewEvent
+from eventspine.storage.records import LogEntry
+from eventspine.v1.record_pb2 import EventRecord
+
+
+class Broken(NamedTuple):
+    """An entry that cannot be decoded, and why, for people."""
+
+    entry: LogEntry
+    error: str
+
+
+class Decoded(NamedTuple):
+    """A decoded batch.
+
+    Attributes:
+        events: What could be decoded, in the order of the log.
+        broken: What could not.
+    """
+
+    events: list[FoldEntry]
+    broken: list[Broken]
+
+
+def classes_of(views: Iterable[View[Any]]) -> dict[str, type[Message]]:
+    """Returns the classes of all events that the views fold, by full name."""
+    return {event.DESCRIPTOR.full_name: event for view in views for event in view.foldings}
+
+
+def decode(entries: Sequence[LogEntry], classes: Mapping[str, type[Message]]) -> Decoded:
+    """Decodes the entries whose type is among the classes; leaves the others out."""
+    events: list[FoldEntry] = []
+    broken: list[Broken] = []
+    parse = EventRecord.FromString
+    for entry in entries:
+        event_class = classes.get(entry.type)
+        if event_class is None:
+            continue
+        try:
+            record = parse(entry.encoded)
+            data = event_class.FromString(record.payload)
+        except DecodeError as error:
+            broken.append(Broken(entry, f"{entry.type} cannot be decoded: {error}"))
+            continue
+        time = record.append_time
+        time_us = time.seconds * 1_000_000 + time.nanos // 1_000
+        event = ViewEvent(data, entry.stream, entry.stream_version, time_us)
+        events.append(FoldEntry(entry.sequence, event))
+    return Decoded(events, broken)

@@ -1,0 +1,139 @@
+"""Exports records and commands for a backup; promise: what it sends belongs together.
+
+The end of the log is fixed when the export begins. Records up to there are sent as they were
+stored; then the commands that are remembered for them, and none whose records lie beyond: a command
+restored without its records would be answered as done, and its records be lost.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+
+from eventspine.rpc.errors import CursorExpiredError, InvalidRequestError, Violation
+from eventspine.storage.ports import EventLog, EventStore
+from eventspine.storage.records import LogEntry, NumberedCommand, StreamPlace
+from eventspine.v1.admin_pb2 import CommandRow, ExportRequest, ExportResponse
+
+BATCH_BYTES = 1 << 20
+"""About how many bytes a message holds; one record more than that is sent alone."""
+
+READ_MAX = 2_000
+"""How many records or commands are read at once."""
+
+
+class Export:
+    """One export of one store."""
+
+    def __init__(self, events: EventStore, log: EventLog, *, sequences_on_append: bool) -> None:
+        """Exports a store.
+
+        Args:
+            events: Where the commands are read.
+            log: Where the records are read.
+            sequences_on_append: Whether commands are numbered in the order of the log.
+        """
+        self._events = events
+        self._log = log
+        self._sequences_on_append = sequences_on_append
+
+    async def run(self, request: ExportRequest) -> AsyncIterator[ExportResponse]:
+        """Sends what is after the places that the request names, and an empty message at last.
+
+        Raises:
+            InvalidRequestError: A partition does not exist, or is named twice.
+            CursorExpiredError: A place is beyond the end of the log.
+            StoreUnavailableError: The store cannot be read.
+        """
+        ends = await self._log.ends()
+        places = _places(request, ends)
+        remaining = sum(end - place for end, place in zip(ends, places, strict=True))
+        for partition, (place, end) in enumerate(zip(places, ends, strict=True)):
+            async for batch in self._records(partition, place, end):
+                remaining -= len(batch.records)
+                batch.remaining = remaining
+                yield batch
+        async for batch in self._commands(request.after_command_number, ends):
+            yield batch
+        yield ExportResponse()
+
+    async def _records(self, partition: int, place: int, end: int) -> AsyncIterator[ExportResponse]:
+        while place < end:
+            limit = min(READ_MAX, end - place)
+            entries = await self._log.read(partition, after=place, limit=limit)
+            for chunk in _chunks(entries):
+                yield ExportResponse(
+                    records=[entry.encoded for entry in chunk],
+                    sequences=[entry.sequence for entry in chunk],
+                    partition=partition,
+                )
+            place = entries[-1].sequence
+
+    async def _commands(self, number: int, ends: Sequence[int]) -> AsyncIterator[ExportResponse]:
+        while commands := await self._events.commands(after=number, limit=READ_MAX):
+            number = commands[-1].number
+            covered = await self._covered(commands, ends)
+            if covered:
+                yield ExportResponse(commands=[_row(command) for command in covered])
+            # In the order of the log, all further commands lie beyond its end too. Left out here,
+            # they come with the next export, which goes on after the last number sent.
+            if self._sequences_on_append and len(covered) < len(commands):
+                return
+
+    async def _covered(
+        self, commands: Sequence[NumberedCommand], ends: Sequence[int]
+    ) -> list[NumberedCommand]:
+        """Returns the commands whose records are exported; up to the first other one in order."""
+        places = await self._log.positions(
+            [StreamPlace(stream, row.last_version) for _, stream, row in commands]
+        )
+        covered: list[NumberedCommand] = []
+        for command, place in zip(commands, places, strict=True):
+            if command.row.last_version == 0 or (
+                place is not None and place.sequence <= ends[place.partition]
+            ):
+                covered.append(command)
+            elif self._sequences_on_append:
+                break
+        return covered
+
+
+def _places(request: ExportRequest, ends: Sequence[int]) -> list[int]:
+    """Returns where each partition starts."""
+    places = [0] * len(ends)
+    for index, after in enumerate(request.after):
+        field = f"after[{index}]"
+        if after.partition >= len(ends):
+            known = f"the log has partitions 0 to {len(ends) - 1}"
+            raise InvalidRequestError(Violation(f"{field}.partition", known))
+        if after.sequence > ends[after.partition]:
+            raise CursorExpiredError(
+                f"{field}: partition {after.partition} ends at {ends[after.partition]}, before "
+                f"{after.sequence}; the place is of another store: export from the first"
+            )
+        places[after.partition] = after.sequence
+    return places
+
+
+def _chunks(entries: Sequence[LogEntry]) -> list[list[LogEntry]]:
+    """Cuts entries into messages of about `BATCH_BYTES`."""
+    chunks: list[list[LogEntry]] = []
+    size = BATCH_BYTES
+    for entry in entries:
+        if size + len(entry.encoded) > BATCH_BYTES:
+            chunks.append([])
+            size = 0
+        chunks[-1].append(entry)
+        size += len(entry.encoded)
+    return chunks
+
+
+def _row(command: NumberedCommand) -> CommandRow:
+    number, stream, row = command
+    answer = CommandRow(
+        number=number,
+        stream=stream,
+        command_id=row.command_id,
+        digest=row.digest,
+        last_version=row.last_version,
+        event_count=row.event_count,
+    )
+    answer.append_time.FromMicroseconds(row.append_time_us)
+    return answer

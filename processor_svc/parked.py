@@ -1,0 +1,91 @@
+"""Step 6: parked keys, tried again; promise: their events are applied in order, or go on waiting.
+
+A key's waiting events are read from the log again and folded into its row as if they came now. An
+event whose keys could not be known waits without a key; by the time that they are known, its rows
+may hold later events. Then it cannot be folded in order any more and goes on waiting, and the text
+says that the view has to be built anew.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from eventspine.domain.fold import Touched, keys_of
+from eventspine.storage.keys import decode_key
+from eventspine.storage.ports import EventLog
+from eventspine.storage.records import LogEntry
+from processor_svc.decode import classes_of, decode
+from processor_svc.rows import NO_KEY, BuildRows, Misfit, misfits
+from processor_svc.turn import Projector
+
+READ_MAX = 500
+"""How many entries of the log are read at once; waiting ones as close as that share a read."""
+
+TOO_LATE = "its rows hold later events by now; build the view anew and switch"
+
+
+async def retry(rows: BuildRows, key: bytes, log: EventLog, projector: Projector) -> bool:
+    """Folds what waits on a parked key of a borrowed build, and saves it.
+
+    Returns:
+        Whether the key is no longer parked.
+
+    Raises:
+        StoreUnavailableError: Nothing was saved; the key is parked as before.
+    """
+    sequences = rows.release(key)
+    entries = await _entries(log, rows.partition, sequences)
+    batch = decode(entries, classes_of([rows.view]))
+    keyed = keys_of(rows.view, batch.events)
+    unfit = misfits(rows.view, batch, keyed)
+    if key == NO_KEY:
+        await _fold_unkeyed(rows, projector, keyed.touched, unfit)
+    else:
+        await _fold_key(rows, projector, key, keyed.touched, unfit)
+        for sequence in sequences if unfit else ():
+            if sequence > unfit[0].sequence:
+                rows.wait(key, sequence)
+    await projector.save([rows])
+    return key not in rows.parked_keys()
+
+
+async def _fold_key(
+    rows: BuildRows,
+    projector: Projector,
+    key: bytes,
+    touched: Iterable[Touched],
+    unfit: Sequence[Misfit],
+) -> None:
+    """Folds events into one row, up to the first that is unfit: that one parks the key again."""
+    values = decode_key(key)
+    mine = [
+        (entry, (values,))
+        for entry, keys in touched
+        if values in keys and not (unfit and entry.sequence > unfit[0].sequence)
+    ]
+    await projector.load(rows, mine)
+    rows.fold(mine, rows.reached)
+    if unfit:
+        rows.park(key, unfit[0])
+
+
+async def _fold_unkeyed(
+    rows: BuildRows, projector: Projector, touched: Sequence[Touched], unfit: Iterable[Misfit]
+) -> None:
+    """Folds events into all rows that they touch, but for those that came too late."""
+    await projector.load(rows, touched)
+    late = [one for one in touched if not rows.in_order(one)]
+    rows.fold([one for one in touched if rows.in_order(one)], rows.reached)
+    for misfit in unfit:
+        rows.park(NO_KEY, misfit)
+    for (sequence, event), _ in late:
+        rows.park(NO_KEY, Misfit(sequence, event.stream, event.stream_version, TOO_LATE))
+
+
+async def _entries(log: EventLog, partition: int, sequences: Sequence[int]) -> list[LogEntry]:
+    """Reads single entries, those close together at once."""
+    wanted, entries, reached = set(sequences), list[LogEntry](), 0
+    for sequence in sequences:
+        if sequence > reached:
+            page = await log.read(partition, after=sequence - 1, limit=READ_MAX)
+            entries += [entry for entry in page if entry.sequence in wanted]
+            reached = sequence - 1 + len(page)
+    return entries

@@ -1,0 +1,252 @@
+"""Step 6: project; promise: each event of the log is folded into each build once, in order.
+
+The processor knows which builds there are and whose code it has. Each of them has its rows in every
+partition of the log (`rows.py`); they catch up (`rebuild.py`), then follow (`follow.py`), by turns
+(`turn.py`) that decode an event once for all of them (`decode.py`).
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from eventspine.domain.declared import Declarations
+from eventspine.rpc.errors import ViewStateError
+from eventspine.storage.connect import Backend
+from eventspine.storage.errors import ProgressMovedError, StoreUnavailableError
+from eventspine.storage.progress import build_id
+from eventspine.storage.records import Build, Builds
+from eventspine.storage.tail import LogTail
+from processor_svc.builds import Lifecycle, Steps, begun, caught_up, retired, retiring
+from processor_svc.follow import Follower
+from processor_svc.rebuild import HISTORY, catch_up
+from processor_svc.rows import BuildRows
+from processor_svc.turn import WAIT_SECONDS_MAX, WAIT_SECONDS_MIN, Projector
+
+_log = logging.getLogger("eventspine.project")
+
+
+class Borrowed(NamedTuple):
+    """A build that stands still, for as long as it is borrowed.
+
+    Attributes:
+        build_id: The build, `<view>@<number>`.
+        rows: Its rows, one entry a partition of the log, opened; empty without its code.
+    """
+
+    build_id: str
+    rows: tuple[BuildRows, ...]
+
+
+class Processor:
+    """Folds the log into all builds of all views whose code this process has."""
+
+    def __init__(
+        self,
+        declarations: Declarations,
+        backend: Backend,
+        tail: LogTail,
+        *,
+        now_us: Callable[[], int],
+    ) -> None:
+        """Folds what the tail brings into the views of the backend; `now_us` is for parked keys."""
+        self.lifecycle = Lifecycle(declarations.views, backend.registry, backend.bus)
+        self._declarations = declarations
+        self._backend = backend
+        self._tail = tail
+        self._now_us = now_us
+        self._projectors: list[Projector] = []
+        self._followers: list[Follower] = []
+        self._builds: dict[str, tuple[BuildRows, ...]] = {}
+        self._caught_up: dict[str, int] = {}
+        self._views: dict[str, asyncio.Lock] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Makes first builds and begins to fold. The tail must have been started.
+
+        Raises:
+            StoreUnavailableError: The builds cannot be read.
+        """
+        backend = self._backend
+        self._projectors = [
+            Projector(partition, self._tail, backend.views, backend.registry, backend.bus)
+            for partition in range(self._tail.partitions)
+        ]
+        self._followers = [Follower(projector) for projector in self._projectors]
+        begun_rows: list[BuildRows] = []
+        for view in self._declarations.views:
+            begun_rows += self._adopt(view, await self.lifecycle.begin(view))
+        for follower in self._followers:
+            self._run(follower.run(), "follow")
+        # All at once, so that builds at the same place begin together and share decoded events.
+        self._catch_up(begun_rows)
+
+    async def stop(self) -> None:
+        """Stops folding. What was not saved is folded again after the next start."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def build(self, view: str, code_version: int) -> Build:
+        """Starts a build of a code version, or returns the one that is under way.
+
+        Raises:
+            ViewNotFoundError: The view or the code version is not declared.
+        """
+        version = self.lifecycle.code_version(view, code_version)
+        builds = await self.change(view, lambda now: begun(now, version))
+        return max(build for build in builds.builds if build.code_version == version)
+
+    async def change(self, view: str, step: Callable[[Builds], Steps]) -> Builds:
+        """Takes a step with the builds of a view, and folds those that are to be folded then.
+
+        Raises:
+            ViewNotFoundError: No hosted domain declares the view.
+        """
+        self.lifecycle.declared(view)
+        async with self._lock(view):
+            builds = await self.lifecycle.change(view, step)
+            await self._follow(view, builds)
+            return builds
+
+    async def retire(self, view: str, number: int) -> Builds:
+        """Deletes a build with its rows; begun anew after a crash, it goes on.
+
+        Raises:
+            ViewNotFoundError: There is no such view or build.
+            ViewStateError: It serves.
+        """
+        self.lifecycle.declared(view)
+        async with self._lock(view):
+            aside = await self.lifecycle.change(view, lambda now: retiring(view, now, number))
+            await self._follow(view, aside)
+            await self._backend.views.drop(build_id(view, number))
+            return await self.lifecycle.change(view, lambda now: retired(now, number))
+
+    @asynccontextmanager
+    async def borrow(self, view: str, *builds: Build) -> AsyncIterator[tuple[Borrowed, ...]]:
+        """Takes builds of a view out for as long as the context lasts; then they catch up again.
+
+        Raises:
+            ViewStateError: Another process moved them meanwhile.
+            StoreUnavailableError: Their places cannot be read.
+        """
+        async with self._lock(view):
+            for build in builds:
+                await self._take_out(build_id(view, build.number))
+            try:
+                yield tuple([await self._borrowed(view, build) for build in builds])
+            except ProgressMovedError as error:
+                raise ViewStateError(
+                    f"view {view} is folded by another process too ({error}); try again there",
+                    state="moved",
+                ) from error
+            finally:
+                self._catch_up(self._adopt(view, await self.lifecycle.builds(view)))
+
+    async def advance(self, rows: BuildRows, through: int) -> None:
+        """Folds a borrowed build up to a place of the log.
+
+        Raises:
+            ViewStateError: It cannot get there.
+            StoreUnavailableError: It came less far.
+        """
+        while rows.reached < through:
+            before = rows.reached
+            await self._projectors[rows.partition].advance([rows], HISTORY, through=through)
+            if rows.reached == before:
+                raise ViewStateError(
+                    f"{rows.build_id} stands at {before} and cannot reach {through}; try again",
+                    state="behind",
+                )
+
+    def projector(self, partition: int) -> Projector:
+        """Returns what folds a partition of the log."""
+        return self._projectors[partition]
+
+    def code_present(self, view: str, build: Build) -> bool:
+        """Tells whether this process has the code of a build."""
+        declaration = self._declarations.views.get(view)
+        return declaration is not None and build.code_version in declaration.versions
+
+    async def _follow(self, view: str, builds: Builds) -> None:
+        """Takes out what is no longer to be folded, and begins with what is."""
+        going = {build_id(view, build.number) for build in builds.builds if not build.paused}
+        for name in [name for name in self._builds if name.startswith(f"{view}@")]:
+            if name not in going:
+                await self._take_out(name)
+        self._catch_up(self._adopt(view, builds))
+
+    def _adopt(self, view: str, builds: Builds) -> list[BuildRows]:
+        """Returns new rows for the builds that are to be folded and are not yet."""
+        adopted: list[BuildRows] = []
+        for build in builds.builds:
+            name = build_id(view, build.number)
+            if name not in self._builds and not build.paused and self.code_present(view, build):
+                self._builds[name] = self._rows(view, build)
+                adopted += self._builds[name]
+            for rows in self._builds.get(name, ()):
+                rows.watched = build.state != "building"
+        return adopted
+
+    def _rows(self, view: str, build: Build) -> tuple[BuildRows, ...]:
+        code = self._declarations.views[view].versions[build.code_version]
+        name = build_id(view, build.number)
+        return tuple(
+            BuildRows(name, partition, code, now_us=self._now_us)
+            for partition in range(self._tail.partitions)
+        )
+
+    async def _take_out(self, name: str) -> None:
+        self._caught_up.pop(name, None)
+        for rows in self._builds.pop(name, ()):
+            async with rows.lock:
+                rows.active = False
+                rows.forget()
+
+    async def _borrowed(self, view: str, build: Build) -> Borrowed:
+        rows = self._rows(view, build) if self.code_present(view, build) else ()
+        for part in rows:
+            await self._projectors[part.partition].open(part)
+        return Borrowed(build_id(view, build.number), rows)
+
+    def _catch_up(self, builds: Iterable[BuildRows]) -> None:
+        by_partition: dict[int, list[BuildRows]] = {}
+        for rows in builds:
+            by_partition.setdefault(rows.partition, []).append(rows)
+        for partition, behind in by_partition.items():
+            self._run(catch_up(self._projectors[partition], behind, self._join), "catch up")
+
+    def _join(self, rows: BuildRows) -> None:
+        self._followers[rows.partition].join(rows)
+        count = self._caught_up.get(rows.build_id, 0) + 1
+        self._caught_up[rows.build_id] = count
+        if count == self._tail.partitions and not rows.watched:
+            self._run(self._make_ready(rows.build_id), "make ready")
+
+    async def _make_ready(self, name: str) -> None:
+        view, _, number = name.rpartition("@")
+        seconds = WAIT_SECONDS_MIN
+        while name in self._builds:
+            try:
+                await self.change(view, lambda now: caught_up(now, int(number)))
+                return
+            except StoreUnavailableError as error:
+                _log.warning("%s is ready, but that cannot be kept yet: %s", name, error)
+            await asyncio.sleep(seconds)
+            seconds = min(seconds * 2, WAIT_SECONDS_MAX)
+
+    def _lock(self, view: str) -> asyncio.Lock:
+        return self._views.setdefault(view, asyncio.Lock())
+
+    def _run(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("%s ended", task.get_name(), exc_info=task.exception())

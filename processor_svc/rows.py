@@ -1,0 +1,246 @@
+"""Step 6: the rows of one build in one log partition, as they are folded and wait to be saved.
+
+Promise: what a save holds is exactly what the events up to its place have made, and nothing of it
+is lost or counted twice when the save fails: then all is forgotten and read again from the store.
+"""
+
+import asyncio
+from bisect import insort
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from google.protobuf.message import Message
+
+from eventspine.domain.fold import Keyed, Touched, fold, keys_of
+from eventspine.domain.view import Key, View
+from eventspine.storage.keys import decode_key, encode_key
+from eventspine.storage.ports import ViewRegistry, ViewStore
+from eventspine.storage.records import Parked, PartialRow, ViewBatch
+from processor_svc.decode import Decoded
+
+ROWS_MAX = 50_000
+"""How many rows of a build and partition stay in memory after they were saved."""
+
+NO_KEY = b""
+"""The key under which events are parked whose own keys cannot be known."""
+
+ERROR_CHARACTERS_MAX = 1_000
+"""How much is kept of what an exception says."""
+
+
+class Misfit(NamedTuple):
+    """An event that cannot be folded, and why, for people."""
+
+    sequence: int
+    stream: str
+    stream_version: int
+    error: str
+
+
+def misfits(view: View[Any], batch: Decoded, keyed: Keyed) -> list[Misfit]:
+    """Returns the events of a batch of which the view cannot say which rows they touch."""
+    folded = {event.DESCRIPTOR.full_name for event in view.foldings}
+    broken = [
+        Misfit(entry.sequence, entry.stream, entry.stream_version, error)
+        for entry, error in batch.broken
+        if entry.type in folded
+    ]
+    unkeyed = [
+        Misfit(sequence, event.stream, event.stream_version, error)
+        for (sequence, event), error in keyed.failures
+    ]
+    return sorted(broken + unkeyed)
+
+
+class BuildRows:
+    """One build in one partition. Only one task at a time may fold it: the one that holds `lock`.
+
+    Attributes:
+        build_id: The build, `<view>@<number>`.
+        view: The code that folds it.
+        partition: The log partition.
+        progress: The place in the log that is saved.
+        reached: The place in the log that is folded, `progress` or later.
+        opened: Whether the rows know where they are; else `open` is to be called.
+        active: Whether these are the rows to fold; not once they were taken out, for a pause, a
+            comparison or for good.
+        watched: Whether changes of rows are published; not for a build that never served yet.
+        lock: Held during a turn, and by whoever takes the rows out.
+    """
+
+    def __init__(
+        self,
+        build_id: str,
+        partition: int,
+        view: View[Any],
+        *,
+        now_us: Callable[[], int],
+        rows_max: int = ROWS_MAX,
+    ) -> None:
+        """Starts without anything in memory; `open` finds out where the build is."""
+        self.build_id = build_id
+        self.view = view
+        self.partition = partition
+        self.progress = 0
+        self.reached = 0
+        self.opened = False
+        self.active = True
+        self.watched = True
+        self.lock = asyncio.Lock()
+        self._now_us = now_us
+        self._rows_max = rows_max
+        self._rows: dict[Key, Any] = {}
+        self._seen: dict[Key, int] = {}
+        self._changed: dict[Key, None] = {}
+        self._parked: dict[bytes, Parked] = {}
+        self._waiting: dict[bytes, list[int]] = {}
+        self._parked_keys: set[Key] = set()
+        self._parked_changed: set[bytes] = set()
+
+    @property
+    def changed_rows(self) -> int:
+        """How many rows wait to be saved."""
+        return len(self._changed)
+
+    async def open(self, store: ViewStore, registry: ViewRegistry) -> None:
+        """Reads where the build is and what it has parked; rows follow when they are needed.
+
+        Raises:
+            StoreUnavailableError: Nothing was read.
+        """
+        progress = await store.progress(self.build_id)
+        parked = await registry.parked(self.build_id)
+        self.forget()
+        self.progress = progress[self.partition] if self.partition < len(progress) else 0
+        self.reached = self.progress
+        self._parked = {one.key: one for one in parked if one.partition == self.partition}
+        self._waiting = {key: list(one.waiting) for key, one in self._parked.items()}
+        self._parked_keys = {decode_key(key) for key in self._parked if key != NO_KEY}
+        self.opened = True
+
+    def forget(self) -> None:
+        """Drops all that is in memory, folded but not saved included."""
+        self.opened = False
+        self.reached = self.progress
+        for held in (self._rows, self._seen, self._changed, self._parked, self._waiting):
+            held.clear()
+        self._parked_keys.clear()
+        self._parked_changed.clear()
+
+    def key(self, batch: Decoded) -> list[Touched]:
+        """Asks the view which rows the events touch; parks the events of which it cannot say."""
+        keyed = keys_of(self.view, batch.events)
+        if batch.broken or keyed.failures:
+            for misfit in misfits(self.view, batch, keyed):
+                self.park(NO_KEY, misfit)
+        return keyed.touched
+
+    def absent(self, touched: Iterable[Touched]) -> dict[bytes, Key]:
+        """Returns the keys that have to be loaded before they can be folded."""
+        seen = self._seen
+        keys = {key for _, keys in touched for key in keys if key not in seen}
+        return {encode_key(key): key for key in keys}
+
+    async def load(self, store: ViewStore, absent: dict[bytes, Key]) -> None:
+        """Brings rows into memory.
+
+        Raises:
+            StoreUnavailableError: Nothing was loaded.
+        """
+        if not absent:
+            return
+        partials = await store.load(self.build_id, self.partition, list(absent))
+        parse = self.view.row.FromString
+        for encoded, key in absent.items():
+            partial = partials.get(encoded)
+            self._seen[key] = 0 if partial is None else partial.sequence
+            if partial is not None and partial.encoded is not None:
+                self._rows[key] = parse(partial.encoded)
+
+    def fold(self, touched: Iterable[Touched], through: int) -> None:
+        """Folds events whose rows are in memory; afterwards the build has reached `through`."""
+        folded = fold(self.view, self.view.row, touched, self._rows, self._seen, self._parked_keys)
+        self._rows.update(folded.rows)
+        self._seen.update(folded.last_sequence)
+        self._changed.update(dict.fromkeys(folded.last_sequence))
+        for failure in folded.failures:
+            self.park(encode_key(failure.key), Misfit(*failure[1:]))
+        for key, sequence in folded.waiting:
+            self.wait(encode_key(key), sequence)
+        self.reached = max(self.reached, through)
+
+    def parked_keys(self) -> list[bytes]:
+        """Returns the encoded keys that are parked, in order."""
+        return sorted(self._parked)
+
+    def release(self, key: bytes) -> list[int]:
+        """Lets a parked key go and returns the sequences that waited on it, to be folded next.
+
+        Raises:
+            KeyError: It is not parked.
+        """
+        del self._parked[key]
+        self._parked_changed.add(key)
+        if key != NO_KEY:
+            self._parked_keys.discard(decode_key(key))
+        return self._waiting.pop(key)
+
+    def in_order(self, touched: Touched) -> bool:
+        """Tells whether no row that an event touches holds a later one; they must be in memory."""
+        entry, keys = touched
+        return all(self._seen[key] < entry.sequence for key in keys)
+
+    def park(self, key: bytes, misfit: Misfit) -> None:
+        """Parks a key with the event that cannot be folded into its row."""
+        if key in self._parked:
+            self.wait(key, misfit.sequence)
+            return
+        if key != NO_KEY:
+            self._parked_keys.add(decode_key(key))
+        self._waiting[key] = [misfit.sequence]
+        self._parked_changed.add(key)
+        self._parked[key] = Parked(
+            key=key,
+            partition=self.partition,
+            sequence=misfit.sequence,
+            stream=misfit.stream,
+            stream_version=misfit.stream_version,
+            error=misfit.error[:ERROR_CHARACTERS_MAX],
+            waiting=(),
+            parked_time_us=self._now_us(),
+        )
+
+    def wait(self, key: bytes, sequence: int) -> None:
+        """Lets an event wait on a parked key, in order."""
+        waiting = self._waiting[key]
+        if sequence > waiting[-1]:
+            waiting.append(sequence)
+        elif sequence not in waiting:
+            insort(waiting, sequence)
+        self._parked_changed.add(key)
+
+    def batch(self) -> ViewBatch:
+        """Returns all that waits to be saved."""
+        rows = {encode_key(key): self._partial(key) for key in self._changed}
+        parked = {key: self._entry(key) for key in self._parked_changed}
+        return ViewBatch(self.build_id, self.partition, self.progress, self.reached, rows, parked)
+
+    def saved(self) -> None:
+        """Notes that the last batch is saved, and keeps of its rows what memory allows."""
+        self.progress = self.reached
+        if len(self._seen) > self._rows_max:
+            # What was touched last is likeliest to be touched again.
+            kept = list(self._changed)[-self._rows_max // 2 :]
+            self._rows = {key: self._rows[key] for key in kept if key in self._rows}
+            self._seen = {key: self._seen[key] for key in kept}
+        self._changed.clear()
+        self._parked_changed.clear()
+
+    def _partial(self, key: Key) -> PartialRow:
+        row: Message | None = self._rows.get(key)
+        encoded = None if row is None else row.SerializeToString(deterministic=True)
+        return PartialRow(self.partition, self._seen[key], encoded)
+
+    def _entry(self, key: bytes) -> Parked | None:
+        parked = self._parked.get(key)
+        return None if parked is None else parked._replace(waiting=tuple(self._waiting[key]))

@@ -1,0 +1,197 @@
+"""Step 6, turn by turn; promise: rows and progress are saved as one, and told only after that.
+
+A turn reads what is new in one partition, decodes it once for all builds that stand at the same
+place, folds it in memory, saves rows and progress as one, and only then tells those who watch. When
+the store is down nothing is parked and nothing is skipped: what was not saved is forgotten, and the
+turn is taken again from the place that is.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import NamedTuple
+
+from eventspine.domain.fold import Touched
+from eventspine.storage.errors import ProgressMovedError, StoreUnavailableError
+from eventspine.storage.ports import Bus, BusMessage, ViewRegistry, ViewStore
+from eventspine.storage.records import ProgressChange, RowChange, ViewBatch
+from eventspine.storage.tail import LogTail
+from processor_svc.decode import classes_of, decode
+from processor_svc.rows import BuildRows
+
+_log = logging.getLogger("eventspine.project")
+
+WAIT_SECONDS_MIN = 0.05
+"""How long to wait before a store that is down is asked again; doubles up to the maximum."""
+
+WAIT_SECONDS_MAX = 5.0
+"""How long to wait at most before a store that is down is asked again."""
+
+
+class Stride(NamedTuple):
+    """How far one turn goes before it saves.
+
+    Attributes:
+        read_entries_max: How many entries are read, decoded and folded at once.
+        entries_max: How many entries a turn folds at most.
+        rows_max: After how many changed rows a turn saves.
+    """
+
+    read_entries_max: int
+    entries_max: int
+    rows_max: int
+
+
+class Projector:
+    """Takes turns with the builds of one partition."""
+
+    def __init__(
+        self, partition: int, tail: LogTail, store: ViewStore, registry: ViewRegistry, bus: Bus
+    ) -> None:
+        """Projects one partition of the log that the tail follows."""
+        self.partition = partition
+        self.tail = tail
+        self._store = store
+        self._registry = registry
+        self._bus = bus
+        self._unpublished: dict[str, list[BusMessage]] = {}
+        self._seconds = WAIT_SECONDS_MIN
+
+    async def turn(self, builds: Sequence[BuildRows], stride: Stride) -> None:
+        """Folds and saves what is new, at most one stride, waiting out a store that is down.
+
+        Builds that are not active are left out, and those at another place than the first one.
+        """
+        async with _held(builds):
+            active = [rows for rows in builds if rows.active]
+            try:
+                closed = [rows for rows in active if not rows.opened]
+                for rows in closed:
+                    await self.open(rows)
+                together = [rows for rows in active if rows.reached == active[0].reached]
+                if together:
+                    await self.advance(together, stride, through=self.tail.end(self.partition))
+                self._seconds = WAIT_SECONDS_MIN
+                return
+            except ProgressMovedError:
+                _log.warning("%s moved without us, reading again", _names(active))
+            except StoreUnavailableError as error:
+                _log.warning("%s wait %.2f s: %s", _names(active), self._seconds, error)
+            except Exception:
+                # A defect: it is shown each time, and no event is left out because of it.
+                _log.exception("%s cannot go on, trying again", _names(active))
+            for rows in active:
+                rows.forget()
+        await asyncio.sleep(self._seconds)
+        self._seconds = min(self._seconds * 2, WAIT_SECONDS_MAX)
+
+    async def open(self, rows: BuildRows) -> None:
+        """Reads where a build is, and tells those who watch what was saved but not told.
+
+        Raises:
+            StoreUnavailableError: Nothing was read.
+        """
+        await rows.open(self._store, self._registry)
+        untold = self._unpublished.pop(rows.build_id, [])
+        progress = ProgressChange(rows.build_id, self.partition, rows.progress)
+        told = progress in untold
+        await self._bus.publish("changes", self.partition, untold if told else [progress])
+
+    async def advance(self, builds: Sequence[BuildRows], stride: Stride, *, through: int) -> None:
+        """Folds and saves up to `through`, at most one stride. The caller holds the builds.
+
+        Raises:
+            StoreUnavailableError: Nothing was saved; the builds are to be forgotten.
+            ProgressMovedError: Nothing was saved; the builds are to be forgotten.
+        """
+        last = min(through, builds[0].reached + stride.entries_max)
+        while builds[0].reached < last:
+            limit = min(stride.read_entries_max, last - builds[0].reached)
+            if not await self._fold(builds, limit):
+                break
+            if max(rows.changed_rows for rows in builds) >= stride.rows_max:
+                break
+        await self.save([rows for rows in builds if rows.reached > rows.progress])
+
+    async def save(self, builds: Sequence[BuildRows]) -> None:
+        """Saves all that waits in the builds as one, and then tells those who watch.
+
+        Raises:
+            StoreUnavailableError: Nothing was saved; the builds are to be forgotten.
+            ProgressMovedError: Nothing was saved; the builds are to be forgotten.
+        """
+        if not builds:
+            return
+        batches = [rows.batch() for rows in builds]
+        told: list[BusMessage] = []
+        for rows, batch in zip(builds, batches, strict=True):
+            messages = _messages(batch, rows_told=rows.watched)
+            self._unpublished[batch.build_id] = messages
+            told += messages
+        await self._store.save(batches)
+        for rows in builds:
+            rows.saved()
+        await self._bus.publish("changes", self.partition, told)
+        for rows in builds:
+            self._unpublished.pop(rows.build_id, None)
+
+    async def load(self, rows: BuildRows, touched: Iterable[Touched]) -> None:
+        """Brings the rows that events touch into memory.
+
+        Raises:
+            StoreUnavailableError: Nothing was loaded.
+        """
+        await rows.load(self._store, rows.absent(touched))
+
+    async def _fold(self, builds: Sequence[BuildRows], limit: int) -> bool:
+        entries = await self.tail.read(self.partition, after=builds[0].reached, limit=limit)
+        if not entries:
+            return False
+        batch = decode(entries, classes_of(rows.view for rows in builds))
+        touched = [rows.key(batch) for rows in builds]
+        absent = [rows.absent(keyed) for rows, keyed in zip(builds, touched, strict=True)]
+        loads = [
+            rows.load(self._store, keys) for rows, keys in zip(builds, absent, strict=True) if keys
+        ]
+        if len(loads) == 1:
+            await loads[0]
+        elif loads:
+            await asyncio.gather(*loads)
+        for rows, keyed in zip(builds, touched, strict=True):
+            rows.fold(keyed, entries[-1].sequence)
+        # A long way behind, others of this process have to get their turn too.
+        await asyncio.sleep(0)
+        return True
+
+
+def by_place(builds: Iterable[BuildRows]) -> list[list[BuildRows]]:
+    """Groups builds that stand at the same place of the log, furthest behind first."""
+    groups: dict[int, list[BuildRows]] = {}
+    for rows in builds:
+        groups.setdefault(rows.reached, []).append(rows)
+    return [groups[place] for place in sorted(groups)]
+
+
+@asynccontextmanager
+async def _held(builds: Iterable[BuildRows]) -> AsyncIterator[None]:
+    """Keeps builds from being taken out in the middle of a turn."""
+    async with AsyncExitStack() as stack:
+        for rows in builds:
+            await stack.enter_async_context(rows.lock)
+        yield
+
+
+def _messages(batch: ViewBatch, *, rows_told: bool) -> list[BusMessage]:
+    """Returns what those who watch are told of a batch: its rows, and then its place."""
+    messages: list[BusMessage] = []
+    if rows_told:
+        messages += [
+            RowChange(batch.build_id, batch.partition, key, row) for key, row in batch.rows.items()
+        ]
+    messages.append(ProgressChange(batch.build_id, batch.partition, batch.through))
+    return messages
+
+
+def _names(builds: Iterable[BuildRows]) -> str:
+    return ", ".join(rows.build_id for rows in builds)
