@@ -82,7 +82,14 @@ class Chains:
             raise DamagedBackupError(f"the segments end at {ends}, the manifest at {manifest.ends}")
 
 
-def check(folder: Path, advance: Callable[[int], None] = lambda count: None) -> Manifest:
+class Checked(NamedTuple):
+    """A sound backup: its manifest, and how many streams it holds."""
+
+    manifest: Manifest
+    streams: int
+
+
+def check(folder: Path, advance: Callable[[int], None] = lambda count: None) -> Checked:
     """Reads a whole backup and checks it; changes nothing.
 
     Args:
@@ -93,20 +100,25 @@ def check(folder: Path, advance: Callable[[int], None] = lambda count: None) -> 
         NoBackupError: The folder holds no finished backup.
         DamagedBackupError: Names the segment and the record that are damaged.
     """
-    manifest = read_manifest(folder)
-    for batch in batches(folder, manifest):
+    manifest, chains = read_manifest(folder), Chains()
+    for batch in batches(folder, manifest, chains):
         advance(len(batch.entries))
-    return manifest
+    return Checked(manifest, chains.streams)
 
 
-def batches(folder: Path, manifest: Manifest) -> Iterator[Batch]:
+def batches(folder: Path, manifest: Manifest, chains: Chains | None = None) -> Iterator[Batch]:
     """Reads a backup in the order in which it was written, checking everything on the way.
+
+    Args:
+        folder: Where the backup is.
+        manifest: What belongs to it.
+        chains: What checks it; a new one when None. It knows the streams when all is read.
 
     Raises:
         DamagedBackupError: Names the segment and the record that are damaged. What came before it
             was sound.
     """
-    chains = Chains()
+    chains = Chains() if chains is None else chains
     for segment in manifest.segments:
         yield from _segment_batches(folder, segment, chains)
     chains.check_ends(manifest)

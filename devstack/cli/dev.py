@@ -23,7 +23,10 @@ def dev(
         Path | None, typer.Option(help="Keep everything in this SQLite file; else in memory.")
     ] = None,
     address: Annotated[
-        str, typer.Option(help="Where to listen, host:port; port 0 picks a free one.")
+        str,
+        typer.Option(
+            envvar="EVENTSPINE_ADDRESS", help="Where to listen, host:port; port 0 picks a free one."
+        ),
     ] = DEFAULT_ADDRESS,
     domain: Domains = None,
     tenant: Annotated[str, typer.Option(help="The tenant that events are stored for.")] = "default",

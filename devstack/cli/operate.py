@@ -86,9 +86,10 @@ def restore(
 ) -> None:
     """Restore a backup into an empty store: verify every stream, and build the views anew."""
     from devstack.backup.manifest import NoBackupError
-    from devstack.backup.restore import NotEmptyError, restore_backup
+    from devstack.backup.restore import restore_backup
     from devstack.backup.segment import DamagedBackupError
     from devstack.domains import find_domains
+    from eventspine.storage.sqlite.restore import NotEmptyError
 
     async def work() -> None:
         restored = await restore_backup(folder, db, find_domains(domain or []))

@@ -1,0 +1,113 @@
+"""Restores a backup into an empty store file, and builds the views anew."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from devstack.backup.load import batches, check
+from devstack.backup.manifest import Manifest, read_manifest
+from devstack.embedded import Embedded
+from devstack.progress_bar import progress_bar
+from eventspine.domain.domain import Domain
+from eventspine.storage.sqlite.database import SqliteDatabase
+from eventspine.storage.sqlite.restore import SqliteLoader
+
+POLL_SECONDS = 0.1
+
+
+class Restored(NamedTuple):
+    """What a restore brought back."""
+
+    records: int
+    streams: int
+    commands: int
+    views: int
+
+
+async def restore_backup(folder: Path, db: Path, domains: Sequence[Domain]) -> Restored:
+    """Restores a backup into a store file that has no events yet.
+
+    The whole backup is checked before the file is touched. A restore that fails later leaves a file
+    that cannot be opened as a store; one that it made itself is deleted again.
+
+    Args:
+        folder: Where the backup is.
+        db: The file; made where it does not exist.
+        domains: Whose views are built.
+
+    Raises:
+        NoBackupError: The folder holds no finished backup. Nothing was touched.
+        DamagedBackupError: Names the segment and record. Nothing was touched.
+        NotEmptyError: The store has events. Nothing was changed.
+        OwnedError: Another process has the file open. Nothing was changed.
+        StoreFormatError: The file is no store, or cannot be made. Nothing was changed.
+    """
+    records, streams = _check(folder)
+    commands = await _load_or_delete(folder, db, records)
+    views = await build_views(domains, db)
+    return Restored(records, streams, commands, views)
+
+
+def _check(folder: Path) -> tuple[int, int]:
+    total = sum(read_manifest(folder).ends)
+    with progress_bar("checking the backup", total) as bar:
+        checked = check(folder, bar.advance)
+    return total, checked.streams
+
+
+async def _load_or_delete(folder: Path, db: Path, total: int) -> int:
+    made = not await asyncio.to_thread(db.exists)
+    try:
+        return await _load(folder, db, total)
+    except BaseException:
+        if made:
+            _delete(db)
+        raise
+
+
+async def _load(folder: Path, db: Path, total: int) -> int:
+    database = SqliteDatabase.open(db)
+    try:
+        loader = SqliteLoader(database)
+        await loader.begin()
+        manifest, commands = await _fill(folder, loader, total)
+        await loader.finish({**manifest.ancestors, manifest.store_id: manifest.ends})
+    finally:
+        await database.close()
+    return commands
+
+
+async def _fill(folder: Path, loader: SqliteLoader, total: int) -> tuple[Manifest, int]:
+    manifest, commands = read_manifest(folder), 0
+    with progress_bar("restoring", total) as bar:
+        for batch in batches(folder, manifest):
+            await loader.records(batch.entries)
+            await loader.commands(batch.commands)
+            commands += len(batch.commands)
+            bar.advance(len(batch.entries))
+    return manifest, commands
+
+
+def _delete(db: Path) -> None:
+    for suffix in ("", "-wal", "-shm", ".lock"):
+        db.with_name(db.name + suffix).unlink(missing_ok=True)
+
+
+async def build_views(domains: Sequence[Domain], db: Path) -> int:
+    """Runs the processor over a store file until every view has passed the end of its log.
+
+    Returns:
+        How many views there are.
+    """
+    async with Embedded(domains, db=db) as platform:
+        parts = platform.parts
+        end = sum(await parts.backend.log.ends())
+        names = await parts.backend.registry.views()
+        with progress_bar("building views", end * len(names)) as bar:
+            while True:
+                passed = [sum(await parts.progress.progress(f"{name}@1")) for name in names]
+                bar.at(sum(passed))
+                if all(progress >= end for progress in passed):
+                    return len(names)
+                await asyncio.sleep(POLL_SECONDS)
