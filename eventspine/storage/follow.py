@@ -1,4 +1,7 @@
-"""Following one channel of the bus in the background; promise: one bad batch does not end it."""
+"""Following one channel of the bus in the background, and waiting for what it brings.
+
+Promise: a bad batch does not end the following, and waiting ends in time.
+"""
 
 import asyncio
 import logging
@@ -55,3 +58,22 @@ async def guarded(work: Awaitable[None], name: str) -> None:
         _logger.warning("%s: the store cannot be read, trying again later: %s", name, error)
     except Exception:
         _logger.exception("%s: a defect; going on without what failed", name)
+
+
+async def told(signal: asyncio.Future[bool], timeout_seconds: float) -> bool:
+    """Waits for a signal, which is for this caller alone; False when the time was up before.
+
+    Hundreds wait at the same time, again and again. This costs half of `asyncio.timeout`, since the
+    end of the time is a result like any other and cancels no task.
+    """
+    timer = signal.get_loop().call_later(timeout_seconds, tell, signal, False)
+    try:
+        return await signal
+    finally:
+        timer.cancel()
+
+
+def tell(signal: asyncio.Future[bool], come: bool) -> None:
+    """Gives a signal unless it was given, or its waiter has gone."""
+    if not signal.done():
+        signal.set_result(come)

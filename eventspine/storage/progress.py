@@ -6,7 +6,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 
 from eventspine.storage.errors import StoreUnavailableError
-from eventspine.storage.follow import Follower
+from eventspine.storage.follow import Follower, tell, told
 from eventspine.storage.ports import Bus, BusMessage, ViewRegistry, ViewStore
 from eventspine.storage.records import Build, Builds, BuildsChange, ProgressChange
 
@@ -138,32 +138,31 @@ class _Board:
         self.sequences[partition] = sequence
         waiting = self._waiting[partition]
         while waiting and waiting[0][0] <= sequence:
-            _resolve(heappop(waiting)[2])
+            tell(heappop(waiting)[2], True)
 
     async def wait(self, partition: int, sequence: int, timeout_seconds: float) -> bool:
         """Waits for a place; only those are woken that have what they wait for."""
         self._reach(partition)
-        waiter = sequence, next(self._numbers), asyncio.get_running_loop().create_future()
+        signal = asyncio.get_running_loop().create_future()
+        waiter = sequence, next(self._numbers), signal
         waiting = self._waiting[partition]
         heappush(waiting, waiter)
+        passed = False
         try:
-            async with asyncio.timeout(timeout_seconds):
-                await waiter[2]
-        except TimeoutError:
-            return self.at(partition) >= sequence
+            passed = await told(signal, timeout_seconds)
         finally:
-            # A future that was given its result has left the heap; this one may still be there.
-            if waiter[2].cancelled() and waiter in waiting:
+            # Those who got what they waited for have left the heap.
+            if not passed and waiter in waiting:
                 waiting.remove(waiter)
                 heapify(waiting)
-        return True
+        return passed
 
     def fail(self, error: StoreUnavailableError) -> None:
         """Tells all who wait that what they wait for cannot be known."""
         for waiting in self._waiting:
-            for _, _, future in waiting:
-                if not future.done():
-                    future.set_exception(error)
+            for _, _, signal in waiting:
+                if not signal.done():
+                    signal.set_exception(error)
             waiting.clear()
 
     def _reach(self, partition: int) -> None:
@@ -172,12 +171,7 @@ class _Board:
             self._waiting.append([])
 
 
-_Waiter = tuple[int, int, asyncio.Future[None]]
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+_Waiter = tuple[int, int, asyncio.Future[bool]]
 
 
 class ServingBuilds:

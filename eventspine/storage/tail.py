@@ -8,7 +8,7 @@ for a message that never comes. All readers of a process share the entries of on
 import asyncio
 from collections.abc import Sequence
 
-from eventspine.storage.follow import Follower, guarded
+from eventspine.storage.follow import Follower, guarded, tell, told
 from eventspine.storage.ports import Bus, BusMessage, EventLog
 from eventspine.storage.records import LogEntry
 
@@ -101,13 +101,12 @@ class LogTail:
         window = self._windows[partition]
         if window.end > after:
             return True
+        signal = asyncio.get_running_loop().create_future()
+        window.waiting[signal] = after
         try:
-            async with asyncio.timeout(timeout_seconds):
-                while window.end <= after:
-                    await window.moved.wait()
-        except TimeoutError:
-            return window.end > after
-        return True
+            return await told(signal, timeout_seconds)
+        finally:
+            window.waiting.pop(signal, None)
 
     async def _poll(self) -> None:
         # The first look also finds what was stored between `ends` and following, in `start`.
@@ -155,7 +154,7 @@ class _Window:
         self.before = end
         self.end = end
         self.entries_max = max(entries_max, 1)
-        self.moved = asyncio.Event()
+        self.waiting: dict[asyncio.Future[bool], int] = {}
         self._bytes_max = bytes_max
         self._bytes = 0
         self._entries: list[LogEntry] = []
@@ -187,12 +186,13 @@ class _Window:
         self.before = self.end = end
 
     def wake(self) -> None:
-        """Wakes all who wait, once for all that came since the last time."""
+        """Wakes those who have what they wait for, once for all that came since the last time."""
         if self.end == self._woken_end:
             return
         self._woken_end = self.end
-        moved, self.moved = self.moved, asyncio.Event()
-        moved.set()
+        for signal, after in self.waiting.items():
+            if self.end > after:
+                tell(signal, True)
 
 
 def _bytes_of(entry: LogEntry) -> int:

@@ -211,6 +211,19 @@ async def test_a_burst_wakes_those_who_wait_once(around: Around) -> None:
     assert ends == [500] * 200
 
 
+async def test_waiting_for_a_place_ahead_goes_on_until_it_is_there(around: Around) -> None:
+    tail = await around.started()
+    waiting = asyncio.create_task(tail.wait(0, 2, 5))
+    for sequence in (1, 2):
+        await around.store([entry(sequence)])
+        await around.tell([entry(sequence)])
+        await settled()
+        assert not waiting.done()
+    await around.store([entry(3)])
+    await around.tell([entry(3)])
+    assert await waiting
+
+
 async def test_waiting_ends_when_the_time_is_up(around: Around) -> None:
     tail = await around.started()
     assert not await tail.wait(0, 0, 0.001)

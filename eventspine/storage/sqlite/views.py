@@ -15,7 +15,7 @@ from eventspine.storage.keys import after_prefix
 from eventspine.storage.records import KeyedRow, PartialRow, ViewBatch
 from eventspine.storage.sqlite.database import SqliteDatabase
 
-_LOAD_KEYS_MAX = 512
+_LOAD_KEYS_MAX = 256
 _DROP_ROWS = 2_000
 """How many rows one transaction deletes, so that dropping a big build holds up no append."""
 
@@ -122,7 +122,7 @@ def _load(
 
 
 def _chunks(keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """Cuts keys into chunks of ten different lengths, so that few statements are prepared."""
+    """Cuts keys into chunks of nine different lengths, so that few statements are prepared."""
     for first in range(0, len(keys), _LOAD_KEYS_MAX):
         chunk = keys[first : first + _LOAD_KEYS_MAX]
         length = 1 << (len(chunk) - 1).bit_length()
