@@ -13,7 +13,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
 from eventspine.domain.fold import Touched
-from eventspine.storage.errors import ProgressMovedError, StoreUnavailableError
+from eventspine.storage.errors import (
+    OutcomeUnknownError,
+    ProgressMovedError,
+    StoreUnavailableError,
+)
 from eventspine.storage.ports import Bus, BusMessage, ViewRegistry, ViewStore
 from eventspine.storage.records import ProgressChange, RowChange, ViewBatch
 from eventspine.storage.tail import LogTail
@@ -76,7 +80,7 @@ class Projector:
                 return
             except ProgressMovedError:
                 _log.warning("%s moved without us, reading again", _names(active))
-            except StoreUnavailableError as error:
+            except (StoreUnavailableError, OutcomeUnknownError) as error:
                 _log.warning("%s wait %.2f s: %s", _names(active), self._seconds, error)
             except Exception:
                 # A defect: it is shown each time, and no event is left out because of it.

@@ -58,7 +58,7 @@ class Backend:
 
 def open_memory(*, partitions: int = 1) -> Backend:
     """Opens a new store in memory, which is gone when the process ends."""
-    views = MemoryViewStore()
+    views = MemoryViewStore(partitions)
     return Backend(
         events=MemoryEventStore(),
         snapshots=MemorySnapshotStore(),

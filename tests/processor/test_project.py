@@ -1,0 +1,171 @@
+"""Step 6 on every backend: what is stored is folded into rows, whatever happens meanwhile."""
+
+import asyncio
+from contextlib import aclosing
+
+from bank.v1 import account_pb2 as account
+from eventspine.storage.connect import Backend
+from eventspine.storage.progress import build_id
+from eventspine.storage.records import ProgressChange, RowChange
+from tests.processor.platform import Platform, eventually, with_failing_views
+from tests.processor.views import BALANCE, TOTALS, declarations
+
+POISON = 666
+
+
+async def test_events_are_folded_into_the_rows_of_all_views(platform: Platform) -> None:
+    await platform.deposit("ann", 100, 20)
+    await platform.deposit("bob", 7)
+    await platform.projected()
+    await platform.projected(TOTALS)
+    assert await platform.balance("ann") == 120
+    assert await platform.balance("bob") == 7
+    assert (await platform.row("bank", view=TOTALS)).deposited_cents == 127
+
+
+async def test_an_event_may_delete_a_row_and_a_later_one_make_it_anew(platform: Platform) -> None:
+    await platform.deposit("ann", 100)
+    await platform.append("account/ann", account.AccountClosed(account_id="ann"))
+    await platform.projected()
+    assert await platform.row("ann") is None
+    await platform.deposit("ann", 5)
+    await platform.projected()
+    assert await platform.balance("ann") == 5
+
+
+async def test_records_published_twice_are_counted_once(platform: Platform) -> None:
+    await platform.deposit("ann", 100)
+    records = await platform.backend.events.read("account/ann")
+    first = 1 if platform.backend.sequences_on_append else None
+    for _ in range(3):
+        await platform.publish("account/ann", records, first)
+    await platform.deposit("ann", 1)
+    await platform.projected()
+    assert await platform.balance("ann") == 101
+    assert sum(await platform.backend.log.ends()) == 2
+
+
+async def test_a_later_process_goes_on_where_an_earlier_one_stopped(platform: Platform) -> None:
+    await platform.deposit("ann", 100)
+    await platform.projected()
+    await platform.stop()
+    await platform.deposit("ann", 10)
+    await platform.restart()
+    await platform.deposit("ann", 1)
+    await platform.projected()
+    assert await platform.balance("ann") == 111
+
+
+async def test_a_new_build_makes_the_same_rows_as_the_one_that_followed(
+    platform: Platform,
+) -> None:
+    for place in range(300):
+        await platform.deposit(f"a{place % 37}", place)
+    await platform.projected()
+    await platform.processor.build(BALANCE, 1)
+    await platform.state(2, "ready")
+    assert await platform.rows(number=2) == await platform.rows(number=1)
+    assert len(await platform.rows()) == 37
+
+
+async def test_row_changes_are_told_before_the_progress_and_only_once_saved(
+    platform: Platform,
+) -> None:
+    async with aclosing(platform.backend.bus.tail("changes")) as changes:
+        await platform.deposit("ann", 100)
+        told: list[RowChange | ProgressChange] = []
+        async with asyncio.timeout(5):
+            while ProgressChange(build_id(BALANCE, 1), 0, 1) not in told:
+                told += await anext(changes)
+    (row,) = [one for one in told if isinstance(one, RowChange) and one.build_id == f"{BALANCE}@1"]
+    assert told.index(row) < told.index(ProgressChange(build_id(BALANCE, 1), 0, 1))
+    assert await platform.backend.views.get(row.build_id, row.key) == (row.row,)
+
+
+async def test_a_store_that_is_down_is_waited_for_and_parks_nothing(backend: Backend) -> None:
+    failing, views = with_failing_views(backend)
+    platform = Platform(failing)
+    await platform.start()
+    views.down = True
+    await platform.deposit("ann", 100)
+    await eventually(lambda: _true(views.refused >= 2))
+    views.down = False
+    await platform.deposit("ann", 10)
+    await platform.projected()
+    assert await platform.balance("ann") == 110
+    assert await backend.registry.parked(build_id(BALANCE, 1)) == []
+    await platform.stop()
+
+
+async def test_what_was_saved_but_not_told_is_told_after_the_answer_was_lost(
+    backend: Backend,
+) -> None:
+    failing, views = with_failing_views(backend)
+    platform = Platform(failing, declarations(Platform(failing).poison, versions=(1,)))
+    await platform.start()
+    await platform.deposit("ann", 1)
+    await platform.projected()
+    await platform.projected(TOTALS)
+    views.lose_next_answer = True
+    async with aclosing(backend.bus.tail("changes")) as changes:
+        await platform.deposit("ann", 100)
+        told: list[object] = []
+        async with asyncio.timeout(5):
+            while ProgressChange(build_id(BALANCE, 1), 0, 2) not in told:
+                told += await anext(changes)
+    assert not views.lose_next_answer
+    assert any(isinstance(one, RowChange) and one.row.sequence == 2 for one in told)
+    assert await platform.balance("ann") == 101
+    await platform.stop()
+
+
+async def test_an_event_that_cannot_be_applied_parks_its_key_and_no_other(
+    platform: Platform,
+) -> None:
+    platform.poison.amounts.add(POISON)
+    await platform.deposit("ann", 100, POISON, 1)
+    await platform.deposit("bob", 7)
+    await platform.deposit("ann", 2)
+    await platform.projected()
+    assert await platform.balance("ann") == 100
+    assert await platform.balance("bob") == 7
+    (parked,) = await platform.backend.registry.parked(build_id(BALANCE, 1))
+    assert (parked.stream, parked.stream_version) == ("account/ann", 2)
+    assert "cannot apply 666" in parked.error
+    assert parked.waiting == (2, 3, 5)
+
+
+async def test_an_event_that_cannot_be_decoded_is_parked_without_a_key(
+    platform: Platform,
+) -> None:
+    class Garbage:
+        DESCRIPTOR = account.MoneyDeposited.DESCRIPTOR
+
+        def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
+            return b"\xff\xff\xff"
+
+    await platform.append("account/ann", Garbage())  # type: ignore[arg-type] # bytes on purpose
+    await platform.deposit("ann", 5)
+    await platform.projected()
+    (parked,) = await platform.backend.registry.parked(build_id(BALANCE, 1))
+    assert parked.key == b""
+    assert "cannot be decoded" in parked.error
+    assert await platform.balance("ann") == 5
+
+
+async def test_a_build_without_its_code_serves_what_it_has_and_does_not_move(
+    platform: Platform,
+) -> None:
+    await platform.deposit("ann", 100)
+    await platform.projected()
+    await platform.projected(TOTALS)
+    await platform.restart(declarations(platform.poison, versions=(3,)))
+    await platform.deposit("ann", 1)
+    await platform.projected(TOTALS)
+    assert await platform.balance("ann") == 100
+    builds = (await platform.backend.registry.builds(BALANCE)).builds
+    assert [(one.number, one.state) for one in builds] == [(1, "serving")]
+
+
+async def _true(value: bool) -> bool:
+    return value
