@@ -49,7 +49,9 @@ async def test_each_command_has_its_own_verdict(bank: BankService) -> None:
             deposit(command_id="twice", amount=6),
         ]
     )
-    by_id = {verdict.command_id: kind for verdict, kind in zip(verdicts, kinds(verdicts))}
+    by_id = {
+        verdict.command_id: kind for verdict, kind in zip(verdicts, kinds(verdicts), strict=True)
+    }
     assert sorted(kinds(verdicts)) == sorted(
         [
             "result",
