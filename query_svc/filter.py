@@ -3,16 +3,10 @@
 import hashlib
 from collections.abc import Callable, Sequence
 
-from eventspine.rpc.checks import check_stream
-from eventspine.rpc.errors import InvalidRequestError, LimitExceededError, Violation
+from eventspine.rpc import limits
+from eventspine.rpc.checks import check_size, check_stream, refuse
 from eventspine.storage.records import LogEntry
 from eventspine.v1.subscription_pb2 import EventFilter
-
-CHOICES_MAX = 100
-"""How many categories or types a filter names at most."""
-
-STREAM_PREFIX_BYTES_MAX = 300
-"""How long a prefix of a stream's name is at most; no name is longer."""
 
 Part = Callable[[LogEntry], bool]
 
@@ -64,24 +58,13 @@ def _check(wanted: EventFilter) -> None:
     if wanted.stream:
         check_stream("filter.stream", wanted.stream)
     for name, choices in (("categories", wanted.categories), ("types", wanted.types)):
-        if len(choices) > CHOICES_MAX:
-            raise _over(f"filter.{name}", CHOICES_MAX, len(choices))
+        path = f"filter.{name}"
+        check_size(path, len(choices), limits.FILTER_VALUES_MAX, limit=path, unit="entries")
         if "" in choices:
-            raise InvalidRequestError(
-                Violation(f"filter.{name}", "holds an empty name; name what is wanted or leave out")
-            )
+            refuse(path, "holds an empty name; name what is wanted, or leave it out")
     prefix_bytes = len(wanted.stream_prefix.encode())
-    if prefix_bytes > STREAM_PREFIX_BYTES_MAX:
-        raise _over("filter.stream_prefix", STREAM_PREFIX_BYTES_MAX, prefix_bytes)
-
-
-def _over(limit: str, maximum: int, actual: int) -> LimitExceededError:
-    return LimitExceededError(
-        f"{limit} has {actual}, at most {maximum} are allowed; ask for less, or filter by prefix",
-        limit=limit,
-        maximum=str(maximum),
-        actual=str(actual),
-    )
+    path = "filter.stream_prefix"
+    check_size(path, prefix_bytes, limits.STREAM_BYTES_MAX, limit=path)
 
 
 def _by_stream(stream: str) -> Part:

@@ -27,8 +27,9 @@ class Pulse:
         """Begins to follow."""
         self._stopped = False
         self._tasks = [
-            asyncio.create_task(self._follow(partition), name=f"pulse of partition {partition}")
-            for partition in range(self._tail.partitions)
+            # The ends are taken here, since the tasks begin later and somebody may wait by then.
+            asyncio.create_task(self._follow(partition, end), name=f"pulse of {partition}")
+            for partition, end in enumerate(self._tail.ends)
         ]
 
     async def stop(self) -> None:
@@ -71,8 +72,7 @@ class Pulse:
         if self._stopped:
             raise ShuttingDownError("the process is stopping; go on at another instance")
 
-    async def _follow(self, partition: int) -> None:
-        seen = self._tail.end(partition)
+    async def _follow(self, partition: int, seen: int) -> None:
         while True:
             if await self._tail.wait(partition, seen, _PATIENCE_SECONDS):
                 seen = self._tail.end(partition)

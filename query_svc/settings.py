@@ -18,6 +18,8 @@ class QuerySettings:
         checkpoint_events: After how many events looked at a subscription gets a checkpoint.
         checkpoint_seconds: How long a subscription that has looked at events may be silent.
         watch_checkpoint_seconds: How long a watch may be silent.
+        near_events: Up to how many events one stream is looked for in the log rather than read on
+            its own.
         memo_batches: How many encoded batches are kept for other subscriptions at the same place.
     """
 
@@ -25,4 +27,5 @@ class QuerySettings:
     checkpoint_events: int = 10_000
     checkpoint_seconds: float = 1.0
     watch_checkpoint_seconds: float = 10.0
+    near_events: int = 1_000
     memo_batches: int = 64

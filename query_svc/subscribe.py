@@ -32,9 +32,6 @@ from query_svc.pulse import Pulse
 from query_svc.settings import QuerySettings
 from query_svc.start import Start, Starts
 
-NEAR_EVENTS = 1_000
-"""Up to this many events, one stream is found in the log rather than read on its own."""
-
 Reply = SubscribeResponse | bytes
 
 
@@ -115,7 +112,7 @@ class _Subscription:
     async def messages(self) -> AsyncGenerator[Reply, None]:
         """Goes on for good."""
         yield self._confirmation()
-        if self._encoder.wanted.stream and self._lag() > NEAR_EVENTS:
+        if self._encoder.wanted.stream and self._lag() > self._shared.settings.near_events:
             async for batch in self._stream_history():
                 yield batch
         partition = 0
@@ -149,7 +146,7 @@ class _Subscription:
         if self._feed.buffered(partition, self._place[partition]):
             return partition
         tail, count = self._shared.tail, len(self._place)
-        for candidate in [*range(partition + 1, count), *range(partition + 1)]:
+        for candidate in (turn % count for turn in range(partition + 1, partition + 1 + count)):
             if tail.end(candidate) > self._place[candidate]:
                 return candidate
         return partition
