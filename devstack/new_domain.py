@@ -20,8 +20,22 @@ _WORD = re.compile(r"<<(\w+)>>")
 # Folders of the new project, packages that a domain shares a process with, and `google`, whose
 # protos every proto file imports.
 _RESERVED = frozenset(
-    ("bank", "bench", "command_svc", "conftest", "devstack", "domains", "eventspine", "flights")
-    + ("google", "processor_svc", "protos", "query_svc", "readme", "tests")
+    {
+        "bank",
+        "bench",
+        "command_svc",
+        "conftest",
+        "devstack",
+        "domains",
+        "eventspine",
+        "flights",
+        "google",
+        "processor_svc",
+        "protos",
+        "query_svc",
+        "readme",
+        "tests",
+    }
 )
 
 

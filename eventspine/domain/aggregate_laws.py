@@ -59,8 +59,8 @@ def _check_read_back(aggregate: Aggregate[Any], history: Sequence[Message]) -> N
             raise AssertionError(
                 sections(
                     history=listing(history),
-                    state=words(state),
-                    **{f"state from a snapshot after event {count}": words(read_back)},
+                    state=listing([state]),
+                    **{f"state from a snapshot after event {count}": listing([read_back])},
                 )
             )
 
@@ -109,5 +109,5 @@ def _decided(
 
 def _failure(history: Sequence[Message], command: Message, expected: str) -> AssertionError:
     return AssertionError(
-        sections(given=listing(history), when=listing([command]), expected=expected)
+        sections(given=listing(history), when=listing([command]), expected=f"  {expected}")
     )

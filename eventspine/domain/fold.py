@@ -5,7 +5,7 @@ the events key by key. A key whose event cannot be applied is parked: its row st
 before that event, its later events wait, and all other keys go on.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -140,12 +140,15 @@ def _key_shape(row: Descriptor) -> _KeyShape:
     return _KeyShape(names, tuple(type(field.default_value) for field in fields), tuple(limits))
 
 
-def keys_of(view: View[Any], entries: Iterable[FoldEntry]) -> Keyed:
+def keys_of(
+    view: View[Any], entries: Iterable[FoldEntry], known: Container[Key] = frozenset()
+) -> Keyed:
     """Asks the view for the keys of every entry of a type that it folds.
 
     Args:
         view: The view's code.
         entries: The batch, in ascending sequence. Types that the view does not fold are left out.
+        known: Keys that were checked in an earlier batch.
 
     Returns:
         The entries that touch rows, and those whose keys cannot be known.
@@ -161,7 +164,7 @@ def keys_of(view: View[Any], entries: Iterable[FoldEntry]) -> Keyed:
         try:
             keys = tuple(folding.keys(entry.event))
             for key in keys:
-                if key not in checked:
+                if key not in checked and key not in known:
                     check_key(view.row, key)
                     checked.add(key)
         except Exception as error:

@@ -13,7 +13,7 @@ from eventspine.domain.aggregate_laws import check_aggregate
 from eventspine.domain.errors import RefusalError
 from eventspine.domain.view import View, ViewEvent
 from eventspine.domain.view_laws import check_view, rows_of
-from eventspine.domain.wording import encoding, listing, same, sections, words
+from eventspine.domain.wording import encoding, listing, same, sections
 
 __all__ = ["GivenEvents", "GivenView", "check_aggregate", "check_view", "given", "happened"]
 
@@ -88,8 +88,8 @@ class GivenEvents:
             raise AssertionError(
                 sections(
                     given=listing(self._history),
-                    expected_state=words(expected),
-                    actual_state=words(actual),
+                    expected_state=listing([expected]),
+                    actual_state=listing([actual]),
                 )
             )
 
@@ -114,9 +114,9 @@ class Decided:
         except RefusalError as refusal:
             self._refusal = refusal
         except Exception as error:
-            raise self._failure("events or a refusal", repr(error)) from error
+            raise self._failure("  events or a refusal", f"  {error!r}") from error
         if encoding(state) != before:
-            raise self._failure("an unchanged state", f"a decider that made it\n{words(state)}")
+            raise self._failure("  an unchanged state", listing([state]))
 
     def then(self, *events: Message) -> None:
         """Checks that the command leads to exactly these events; to none, without any.
@@ -144,7 +144,7 @@ class Decided:
         __tracebackhide__ = True
         enum = self._aggregate.refusals
         if enum is None:
-            raise self._failure("a refusal", f"{words(self._command)} without a refusals enum")
+            raise self._failure("  a refusal", "  an aggregate that names no enum of refusals")
         name = enum.values_by_number[value].name
         refusal = self._refusal
         if refusal is None or refusal.value.type != enum or refusal.value.number != value:
