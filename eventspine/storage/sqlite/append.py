@@ -148,39 +148,40 @@ class _Group:
         self._connection = connection
         self._careful = careful
         self._chains: dict[str, bytes] = {}
-        self._known: dict[tuple[str, str], CommandRow] = {}
+        self._known: dict[str, dict[str, CommandRow]] = {}
 
     def judge(self, append: Append) -> Outcome:
-        stream = append.stream
+        stream, expected, records, commands, chain = append
         version = self._version(append)
-        if self._careful or version != append.expected_version or self._seen(append):
-            for command in append.commands:
-                known = self._command(stream, command.command_id)
-                if known is not None:
-                    same = known.digest == command.digest
-                    return Replayed(known) if same else CommandIdReused(known)
-            if version != append.expected_version:
-                return Conflict(self._head(stream))
-        return self._accept(append)
-
-    def _accept(self, append: Append) -> Stored:
-        stream, records = append.stream, append.records
-        for command in append.commands:
-            self._known[stream, command.command_id] = command
+        # Most streams are met once in a group: then none of their commands was seen in it.
+        seen = self._known.get(stream)
+        if seen is None:
+            seen = self._known[stream] = {}
+        if self._careful or seen or version != expected:
+            refusal = self._refusal(append, version)
+            if refusal is not None:
+                return refusal
+        for command in commands:
+            seen[command.command_id] = command
             self.commands.append((stream, *command))
         if not records:
             return Stored(None)
-        first = self.end + 1
-        for sequence, record in enumerate(records, first):
+        first = sequence = self.end + 1
+        for record in records:
             self.events.append((sequence, stream, *record))
-        self.end += len(records)
-        self.versions[stream] = append.expected_version + len(records)
-        self._chains[stream] = append.chain
+            sequence += 1
+        self.end = sequence - 1
+        self.versions[stream] = expected + len(records)
+        self._chains[stream] = chain
         return Stored(first)
 
-    def _seen(self, append: Append) -> bool:
-        stream, known = append.stream, self._known
-        return any((stream, command.command_id) in known for command in append.commands)
+    def _refusal(self, append: Append, version: int) -> Outcome | None:
+        for command in append.commands:
+            known = self._command(append.stream, command.command_id)
+            if known is not None:
+                same = known.digest == command.digest
+                return Replayed(known) if same else CommandIdReused(known)
+        return Conflict(self._head(append.stream)) if version != append.expected_version else None
 
     def _version(self, append: Append) -> int:
         stream = append.stream
@@ -196,7 +197,7 @@ class _Group:
         return version
 
     def _command(self, stream: str, command_id: str) -> CommandRow | None:
-        known = self._known.get((stream, command_id))
+        known = self._known[stream].get(command_id)
         return known or select_command(self._connection, stream, command_id)
 
     def _head(self, stream: str) -> Head:

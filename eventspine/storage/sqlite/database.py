@@ -7,6 +7,7 @@ from pathlib import Path
 
 from eventspine.storage.errors import StoreFormatError
 from eventspine.storage.identity import StoreIdentity
+from eventspine.storage.sqlite.append import AppendGroups
 from eventspine.storage.sqlite.ownership import Ownership, checked_path
 from eventspine.storage.sqlite.reader import Query, SqliteReader, T
 from eventspine.storage.sqlite.schema import APPLICATION_ID, FORMAT, TABLES
@@ -30,6 +31,7 @@ class SqliteDatabase:
 
     Attributes:
         writer: The one writer.
+        appends: What it knows of the streams, which must be one for all that append.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class SqliteDatabase:
     ) -> None:
         """Puts the parts together; `open` makes them."""
         self.writer = writer
+        self.appends = AppendGroups(writer)
         self._reader = reader
         self._ownership = ownership
         self._identity = identity

@@ -15,7 +15,7 @@ from eventspine.storage.records import (
     StreamHead,
     StreamRecord,
 )
-from eventspine.storage.sqlite.append import AppendGroups, select_command, select_head
+from eventspine.storage.sqlite.append import select_command, select_head
 from eventspine.storage.sqlite.database import SqliteDatabase
 
 _READ_UP = """SELECT stream_version, type, encoded FROM events
@@ -45,9 +45,9 @@ class SqliteEventStore:
     """The port `EventStore` on a store file. It sequences as it appends."""
 
     def __init__(self, db: SqliteDatabase) -> None:
-        """Uses an open file, which others close. One for each open file."""
+        """Uses an open file, which others close."""
         self._db = db
-        self._commit = AppendGroups(db.writer).commit
+        self._commit = db.appends.commit
 
     async def append(self, appends: Sequence[Append]) -> list[Outcome]:
         """Stores each append or not, on its own, in one group with all that waits; see the port."""
