@@ -64,6 +64,11 @@ class Changes:
         self._follower = Follower(bus, "changes", self._route)
         self.stopped = False
 
+    @property
+    def watched(self) -> int:
+        """How many rows have a watcher."""
+        return len(self._rows)
+
     def start(self) -> None:
         """Begins to follow."""
         self.stopped = False

@@ -4,6 +4,7 @@ Typed methods are hosted from what the domains declare; the generic service is t
 """
 
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 
 from eventspine.domain.declared import Declarations, QueryDeclaration
@@ -33,47 +34,59 @@ from query_svc.watch import Watches
 SERVICE = "eventspine.v1.QueryService"
 
 
+@dataclass
 class QueryService:
-    """The query side of one process. Give it a tail and boards that are started before it."""
+    """The query side of one process; nothing runs before `start`.
 
-    def __init__(  # noqa: PLR0913 # one composition root: all that the query side needs, by name
-        self,
-        declarations: Declarations,
-        backend: Backend,
-        tail: LogTail,
-        progress: ProgressBoard,
-        serving: ServingBuilds,
-        *,
-        now_us: Callable[[], int],
-        settings: QuerySettings | None = None,
-    ) -> None:
-        """Puts the parts together; nothing runs before `start`."""
-        settings = settings or QuerySettings()
-        self._declarations = declarations
+    Attributes:
+        declarations: What the hosted domains declare.
+        backend: The store that is read.
+        tail: The end of the log, started before this is.
+        progress: How far builds are, started before this is.
+        serving: Which builds serve, started before this is.
+        now_us: The clock.
+        settings: What an operator may set.
+    """
+
+    declarations: Declarations
+    backend: Backend
+    tail: LogTail
+    progress: ProgressBoard
+    serving: ServingBuilds
+    _: KW_ONLY
+    now_us: Callable[[], int]
+    settings: QuerySettings = QuerySettings()
+
+    def __post_init__(self) -> None:
+        """Puts the parts together."""
+        backend, tail = self.backend, self.tail
         self._pulse = Pulse(tail)
         self._changes = Changes(backend.bus)
-        freshness = Freshness(backend, tail, self._pulse, progress)
+        freshness = Freshness(backend, tail, self._pulse, self.progress)
         self._rows = Rows(
-            declarations=declarations, backend=backend, serving=serving, freshness=freshness
+            declarations=self.declarations,
+            backend=backend,
+            serving=self.serving,
+            freshness=freshness,
         )
         self._watches = Watches(
             backend=backend,
             tail=tail,
-            serving=serving,
+            serving=self.serving,
             freshness=freshness,
             changes=self._changes,
-            settings=settings,
+            settings=self.settings,
         )
         self._streams = Streams(backend.events)
-        self._states = States(declarations, backend.events, backend.snapshots)
+        self._states = States(self.declarations, backend.events, backend.snapshots)
         self._subscriptions = Subscriptions(
             backend=backend,
             tail=tail,
             pulse=self._pulse,
             starts=Starts(backend, self._pulse),
-            memo=Memo(settings.memo_batches),
-            settings=settings,
-            now_us=now_us,
+            memo=Memo(self.settings.memo_batches),
+            settings=self.settings,
+            now_us=self.now_us,
         )
 
     async def start(self) -> None:
@@ -86,9 +99,14 @@ class QueryService:
         await self._pulse.stop()
         await self._changes.stop()
 
+    @property
+    def watched(self) -> int:
+        """How many rows are being watched."""
+        return self._changes.watched
+
     def methods(self) -> list[Method]:
         """Returns the methods to host: the generic ones, then those that the domains declare."""
-        return [*self._generic(), *map(self._typed, self._declarations.queries)]
+        return [*self._generic(), *map(self._typed, self.declarations.queries)]
 
     def _generic(self) -> list[Method]:
         streams, rows = self._streams, self._rows

@@ -17,6 +17,7 @@ from eventspine.rpc.context import CallContext
 from eventspine.rpc.method import Method
 from eventspine.storage.codec import encode
 from eventspine.storage.connect import Backend
+from eventspine.storage.follow import Follower
 from eventspine.storage.keys import encode_key
 from eventspine.storage.progress import ProgressBoard, ServingBuilds
 from eventspine.storage.records import (
@@ -65,7 +66,7 @@ class World:
             self.progress,
             self.serving,
             now_us=lambda: self.now,
-            settings=settings,
+            settings=settings or QuerySettings(),
         )
         self.written: list[LogEntry] = []
         self._ids = itertools.count()
@@ -141,6 +142,20 @@ class World:
         """Waits until the tail shows everything that was written."""
         for partition, end in enumerate(await self.backend.log.ends()):
             assert await self.tail.wait(partition, end - 1, WAIT_SECONDS)
+
+    async def follow_changes(self) -> None:
+        """Returns when everything that was published on `changes` so far has been taken."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            seen = asyncio.Event()
+
+            async def take(batch: Sequence[Any]) -> None:
+                seen.set()
+
+            follower = Follower(self.backend.bus, "changes", take)
+            follower.start()
+            await self.backend.bus.publish("changes", 0, [BuildsChange("nothing")])
+            await seen.wait()
+            await follower.stop()
 
     async def serve(self, view: str, *builds: Build) -> None:
         known = await self.backend.registry.builds(view)
