@@ -5,6 +5,7 @@ same command ids; the platform answers what it had stored as it did the first ti
 """
 
 import asyncio
+import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
@@ -70,7 +71,7 @@ class BulkStream:
         outstanding_max: int,
         patience_seconds: float,
     ) -> None:
-        """Begins nothing yet; the first step of `verdicts` does. Each command has its id."""
+        """Begins nothing yet; the first step of `verdicts` does."""
         self._call = channel.stream_stream(_PATH, encoded, ExecuteResponse.FromString)
         self._commands = commands
         self._outstanding_max = outstanding_max
@@ -79,6 +80,9 @@ class BulkStream:
         self._by_id: dict[str, list[Pending]] = {}
         self._again: deque[Pending] = deque()
         self._exhausted = False
+        # One draw of chance a run and a count are as unique as one draw a command, and cheaper.
+        self._run_id = uuid.uuid4().hex
+        self._count = 0
         self._changed = asyncio.Event()
         self._defect: Exception | None = None
 
@@ -170,12 +174,19 @@ class BulkStream:
         if self._exhausted or len(self._pending) >= self._outstanding_max:
             return None
         for command in islice(self._commands, 1):
-            pending = Pending(command)
+            pending = Pending(self._identified(command))
             self._pending[pending] = None
             self._by_id.setdefault(pending.command_id, []).append(pending)
             return pending
         self._exhausted = True
         return None
+
+    def _identified(self, command: Any) -> Any:
+        """Gives a command an id, in the message itself, unless it has one."""
+        self._count += 1
+        if not command.header.command_id:
+            command.header.command_id = f"{self._run_id}-{self._count}"
+        return command
 
     def _settled(self, verdict: CommandVerdict) -> bool:
         """Tells whether the verdict is to be handed out; takes the command off the list then."""

@@ -157,17 +157,17 @@ class Client:
         one verdict. What a broken connection left without a verdict is sent again.
 
         Args:
-            commands: Request messages; one without a command id is given a random one.
+            commands: Request messages; one without a command id is given one.
             outstanding_max: How many may wait for their verdict.
             patience_seconds: How long to go on trying without any verdict before giving up.
 
         Raises:
             CallError: The platform refused the stream, or went away for good. Commands without a
                 verdict may or may not have been stored.
-            LookupError: A message is not a typed command. Those taken before it may have been stored.
+            LookupError: A message is no typed command. Those taken before may have been stored.
         """
         return BulkStream(
-            self.channel, map(identify, commands), outstanding_max, patience_seconds
+            self.channel, iter(commands), outstanding_max, patience_seconds
         ).verdicts()
 
     async def ready(self, timeout_seconds: float = PATIENCE_SECONDS) -> None:

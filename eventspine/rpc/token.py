@@ -7,6 +7,7 @@ stream its version and its name. Callers treat it as opaque; several are joined 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from eventspine.rpc.errors import CursorExpiredError, CursorInvalidError
@@ -35,7 +36,7 @@ class Token(NamedTuple):
 
 def encode_token(store_id: str, places: Sequence[StreamPlace]) -> str:
     """Returns the token of stream versions in a store. Printable ASCII without `~` and `=`."""
-    parts = [_text(store_id)]
+    parts = [_store(store_id)]
     for stream, version in places:
         parts.append(_varint(version))
         parts.append(_text(stream))
@@ -92,6 +93,12 @@ def _decode_one(text: str) -> Token:
             "the token is not one that this platform made; send it as a command's result gave it"
         ) from error
     return Token(store_id, tuple(places))
+
+
+@lru_cache(maxsize=64)
+def _store(store_id: str) -> bytes:
+    """Returns the encoded id of a store, of which a process knows one."""
+    return _text(store_id)
 
 
 def _text(text: str) -> bytes:
