@@ -15,6 +15,9 @@ from eventspine.v1.admin_pb2 import CommandRow, ExportRequest, ExportResponse
 BATCH_BYTES = 1 << 20
 """About how many bytes a message holds; one record more than that is sent alone."""
 
+NUMBER_MAX = (1 << 63) - 1
+"""No store counts further."""
+
 READ_MAX = 2_000
 """How many records or commands are read at once."""
 
@@ -38,10 +41,17 @@ class Export:
         """Sends what is after the places that the request names, and an empty message at last.
 
         Raises:
-            InvalidRequestError: A partition does not exist, or is named twice.
+            InvalidRequestError: A partition does not exist, or is named twice, or a command number
+                is beyond all that a store counts.
             CursorExpiredError: A place is beyond the end of the log.
             StoreUnavailableError: The store cannot be read.
         """
+        if request.after_command_number > NUMBER_MAX:
+            raise InvalidRequestError(
+                Violation(
+                    "after_command_number", f"is over {NUMBER_MAX}; send one that an export told"
+                )
+            )
         ends = await self._log.ends()
         places = _places(request, ends)
         remaining = sum(end - place for end, place in zip(ends, places, strict=True))

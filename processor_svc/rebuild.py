@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from processor_svc.rows import BuildRows
 from processor_svc.turn import Projector, Stride, by_place
 
-HISTORY = Stride(read_entries_max=2_000, entries_max=20_000, rows_max=20_000)
+HISTORY = Stride(read_entries_max=2_000, entries_max=100_000, rows_max=50_000)
 """How far a turn goes before it saves."""
 
 

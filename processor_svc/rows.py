@@ -129,7 +129,7 @@ class BuildRows:
 
     def key(self, batch: Decoded) -> list[Touched]:
         """Asks the view which rows the events touch; parks the events of which it cannot say."""
-        keyed = keys_of(self.view, batch.events)
+        keyed = keys_of(self.view, batch.events, self._seen)
         if batch.broken or keyed.failures:
             for misfit in misfits(self.view, batch, keyed):
                 self.park(NO_KEY, misfit)

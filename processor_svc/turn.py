@@ -8,7 +8,7 @@ turn is taken again from the place that is.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from eventspine.storage.errors import (
     StoreUnavailableError,
 )
 from eventspine.storage.ports import Bus, BusMessage, ViewRegistry, ViewStore
-from eventspine.storage.records import ProgressChange, RowChange, ViewBatch
+from eventspine.storage.records import LogEntry, ProgressChange, RowChange, ViewBatch
 from eventspine.storage.tail import LogTail
 from processor_svc.decode import classes_of, decode
 from processor_svc.rows import BuildRows
@@ -110,10 +110,13 @@ class Projector:
             ProgressMovedError: Nothing was saved; the builds are to be forgotten.
         """
         last = min(through, builds[0].reached + stride.entries_max)
-        while builds[0].reached < last:
-            limit = min(stride.read_entries_max, last - builds[0].reached)
-            if not await self._fold(builds, limit):
+        entries = await self._read(builds[0].reached, last, stride)
+        while entries:
+            reached = entries[-1].sequence
+            if reached >= last:
+                await self._fold(builds, entries)
                 break
+            entries = await self._fold_and_read(builds, entries, self._read(reached, last, stride))
             if max(rows.changed_rows for rows in builds) >= stride.rows_max:
                 break
         await self.save([rows for rows in builds if rows.reached > rows.progress])
@@ -148,10 +151,27 @@ class Projector:
         """
         await rows.load(self._store, rows.absent(touched))
 
-    async def _fold(self, builds: Sequence[BuildRows], limit: int) -> bool:
-        entries = await self.tail.read(self.partition, after=builds[0].reached, limit=limit)
-        if not entries:
-            return False
+    async def _read(self, after: int, last: int, stride: Stride) -> Sequence[LogEntry]:
+        limit = min(stride.read_entries_max, last - after)
+        if limit <= 0:
+            return ()
+        return await self.tail.read(self.partition, after=after, limit=limit)
+
+    async def _fold_and_read(
+        self,
+        builds: Sequence[BuildRows],
+        entries: Sequence[LogEntry],
+        reading: Coroutine[None, None, Sequence[LogEntry]],
+    ) -> Sequence[LogEntry]:
+        """Folds one part while the next one is read from the store."""
+        following = asyncio.create_task(reading)
+        try:
+            await self._fold(builds, entries)
+            return await following
+        finally:
+            following.cancel()
+
+    async def _fold(self, builds: Sequence[BuildRows], entries: Sequence[LogEntry]) -> None:
         batch = decode(entries, classes_of(rows.view for rows in builds))
         touched = [rows.key(batch) for rows in builds]
         absent = [rows.absent(keyed) for rows, keyed in zip(builds, touched, strict=True)]
@@ -166,7 +186,6 @@ class Projector:
             rows.fold(keyed, entries[-1].sequence)
         # A long way behind, others of this process have to get their turn too.
         await asyncio.sleep(0)
-        return True
 
 
 def by_place(builds: Iterable[BuildRows]) -> list[list[BuildRows]]:

@@ -59,7 +59,7 @@ async def test_a_later_process_goes_on_where_an_earlier_one_stopped(platform: Pl
 async def test_a_new_build_makes_the_same_rows_as_the_one_that_followed(
     platform: Platform,
 ) -> None:
-    for place in range(300):
+    for place in range(120):
         await platform.deposit(f"a{place % 37}", place)
     await platform.projected()
     await platform.processor.build(BALANCE, 1)

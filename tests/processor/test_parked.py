@@ -1,0 +1,126 @@
+"""Parked keys on every backend: listed, tried again, and released in order."""
+
+import json
+
+import pytest
+
+from eventspine.rpc.errors import InvalidRequestError, RowNotFoundError, ViewStateError
+from eventspine.v1 import admin_pb2 as pb
+from tests.processor.platform import CALL, NOW_US, Platform
+from tests.processor.views import BALANCE, TOTALS, declarations
+
+POISON = 666
+OTHER_POISON = 667
+
+
+async def parked(platform: Platform) -> list[pb.ParkedKey]:
+    await platform.projected()
+    return list((await platform.admin.list_parked(pb.ListParkedRequest(view=BALANCE), CALL)).parked)
+
+
+async def retried(platform: Platform, key_json: str = "") -> tuple[int, int]:
+    request = pb.RetryParkedRequest(view=BALANCE, key_json=key_json)
+    done = await platform.admin.retry_parked(request, CALL)
+    return done.released_keys, done.parked_keys
+
+
+async def test_a_parked_key_is_listed_with_what_is_needed_to_mend_it(platform: Platform) -> None:
+    platform.poison.amounts.add(POISON)
+    await platform.deposit("ann", 1, POISON, 2, 3)
+    (key,) = await parked(platform)
+    assert json.loads(key.key_json) == ["ann"]
+    assert (key.stream, key.stream_version, key.sequence) == ("account/ann", 2, 2)
+    assert (key.waiting_events, key.parked_time.ToMicroseconds()) == (3, NOW_US)
+    assert "cannot apply 666" in key.error
+
+
+async def test_a_retry_before_anything_is_mended_leaves_the_key_parked(
+    platform: Platform,
+) -> None:
+    platform.poison.amounts.add(POISON)
+    await platform.deposit("ann", 1, POISON, 2)
+    before = await parked(platform)
+    assert await retried(platform) == (0, 1)
+    assert await parked(platform) == before
+    assert await platform.balance("ann") == 1
+
+
+async def test_a_mended_key_gets_all_its_events_and_follows_again(platform: Platform) -> None:
+    platform.poison.amounts.add(POISON)
+    await platform.deposit("ann", 1, POISON, 2)
+    await platform.deposit("bob", 5)
+    assert len(await parked(platform)) == 1
+    platform.poison.amounts.clear()
+    assert await retried(platform) == (1, 0)
+    await platform.deposit("ann", 10)
+    assert await parked(platform) == []
+    assert await platform.balance("ann") == 1 + POISON + 2 + 10
+    assert await platform.balance("bob") == 5
+
+
+async def test_a_retry_gets_as_far_as_the_next_event_that_fails(platform: Platform) -> None:
+    platform.poison.amounts.update({POISON, OTHER_POISON})
+    await platform.deposit("ann", 1, POISON, 2, OTHER_POISON, 3)
+    await parked(platform)
+    platform.poison.amounts.remove(POISON)
+    assert await retried(platform) == (0, 1)
+    (key,) = await parked(platform)
+    assert (key.stream_version, key.waiting_events) == (4, 2)
+    assert await platform.balance("ann") == 1 + POISON + 2
+
+
+async def test_only_the_key_that_is_asked_for_is_tried_again(platform: Platform) -> None:
+    platform.poison.amounts.add(POISON)
+    await platform.deposit("ann", POISON)
+    await platform.deposit("bob", POISON)
+    await parked(platform)
+    platform.poison.amounts.clear()
+    assert await retried(platform, '[ "bob" ]') == (1, 1)
+    assert await platform.balance("bob") == POISON
+    assert await platform.balance("ann") is None
+    with pytest.raises(RowNotFoundError, match="is not parked"):
+        await retried(platform, '["bob"]')
+    with pytest.raises(InvalidRequestError, match="key_json"):
+        await retried(platform, "bob")
+
+
+async def test_parked_keys_and_what_waits_on_them_outlive_the_process(platform: Platform) -> None:
+    platform.poison.amounts.add(POISON)
+    await platform.deposit("ann", 1, POISON)
+    await parked(platform)
+    await platform.restart()
+    await platform.deposit("ann", 2)
+    (key,) = await parked(platform)
+    assert key.waiting_events == 2
+    platform.poison.amounts.clear()
+    assert await retried(platform) == (1, 0)
+    assert await platform.balance("ann") == 1 + POISON + 2
+
+
+async def test_an_event_without_keys_is_applied_later_while_its_row_is_older(
+    platform: Platform,
+) -> None:
+    platform.poison.keyless.add(POISON)
+    await platform.deposit("ann", 1, POISON)
+    await platform.deposit("bob", POISON, 7)
+    (key,) = await parked(platform)
+    assert (key.key_json, key.waiting_events) == ("[]", 2)
+    assert "cannot tell the keys" in key.error
+    platform.poison.keyless.clear()
+    assert await retried(platform) == (0, 1)
+    assert await platform.balance("ann") == 1 + POISON
+    # The row of bob had its later event by then: in order it can only be made anew.
+    assert await platform.balance("bob") == 7
+    (key,) = await parked(platform)
+    assert (key.stream, key.waiting_events) == ("account/bob", 1)
+    assert "build the view anew" in key.error
+
+
+async def test_a_build_without_its_code_cannot_retry(platform: Platform) -> None:
+    platform.poison.amounts.add(POISON)
+    await platform.deposit("ann", POISON)
+    await parked(platform)
+    await platform.projected(TOTALS)
+    await platform.restart(declarations(platform.poison, versions=(3,)))
+    with pytest.raises(ViewStateError, match="build the view anew"):
+        await retried(platform)
