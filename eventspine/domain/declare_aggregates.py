@@ -103,9 +103,11 @@ def _check_parts(place: tuple[str, str], aggregate: Aggregate[Any], problems: Pr
 def _check_evolvers(
     place: tuple[str, str], aggregate: Aggregate[Any], events: Events, problems: Problems
 ) -> None:
-    own = {event.message for event in events.values() if event.category == aggregate.category}
+    own = [event.message for event in events.values() if event.category == aggregate.category]
     classes = {event.message for event in events.values()}
-    for event in own - aggregate.evolvers.keys():
+    for event in own:
+        if event in aggregate.evolvers:
+            continue
         cure = f"add it to the evolvers of the aggregate {aggregate.category!r}"
         problems.add(descriptor_of(event), "no evolver folds this event", cure)
     for message in aggregate.evolvers:

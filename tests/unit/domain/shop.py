@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -185,5 +185,41 @@ def with_view(**changes: Callable[[Shop], Any]) -> Change:
         new = {name: value(shop) for name, value in changes.items()}
         first = dataclasses.replace(domain.views[0], **new)
         return dataclasses.replace(domain, views=(first, *domain.views[1:]))
+
+    return change
+
+
+class Case(NamedTuple):
+    """A wrong declaration.
+
+    Attributes:
+        title: What is wrong.
+        element: The element that is named, without its package.
+        words: What the text says of it and of its cure.
+        edits: Changes of the proto.
+        change: A change of the Python declaration.
+    """
+
+    title: str
+    element: str
+    words: Sequence[str]
+    edits: Sequence[Edit] = ()
+    change: Change | None = None
+
+
+def no_fold(event: object) -> list:
+    return []
+
+
+def twice(field: str) -> Change:
+    def change(domain: Domain, shop: Shop) -> Domain:
+        return dataclasses.replace(domain, **{field: getattr(domain, field) * 2})
+
+    return change
+
+
+def without(field: str) -> Change:
+    def change(domain: Domain, shop: Shop) -> Domain:
+        return dataclasses.replace(domain, **{field: ()})
 
     return change
