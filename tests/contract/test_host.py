@@ -361,3 +361,45 @@ def test_a_method_has_one_handler_and_is_hosted_once() -> None:
         Host([unary(echo), unary(echo)])
     with pytest.raises(ValueError, match="0 handlers"):
         Host([Method(service=SERVICE, name="Ask", request=GetStreamRequest)])
+
+
+@pytest.mark.parametrize("how", ["cancelled", "out of time"])
+async def test_a_handler_that_fails_after_its_caller_left_harms_nobody(
+    hosting, eventually: Callable, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    begun: list[str] = []
+    ended: list[str] = []
+
+    async def stubborn(request: GetStreamRequest, context: CallContext) -> GetStreamResponse:
+        try:
+            begun.append("unary")
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended.append("unary")
+            raise StoreUnavailableError("too late", cause="test") from None
+        return GetStreamResponse()
+
+    async def stubborn_stream(
+        request: GetStreamRequest, context: CallContext
+    ) -> AsyncIterator[GetStreamResponse]:
+        begun.append("stream")
+        yield GetStreamResponse()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended.append("stream")
+            raise StoreUnavailableError("too late", cause="test") from None
+
+    channel = await hosting([unary(stubborn), stream(stubborn_stream)])
+    timeout = 0.3 if how == "out of time" else None
+    asking = channel.unary_unary(f"/{SERVICE}/Ask")(b"", timeout=timeout)
+    following = channel.unary_stream(f"/{SERVICE}/Follow")(b"", timeout=timeout)
+    await following.read()
+    await eventually(lambda: sorted(begun) == ["stream", "unary"])
+    if how == "cancelled":
+        asking.cancel()
+        following.cancel()
+    await eventually(lambda: sorted(ended) == ["stream", "unary"])
+    other = await channel.unary_stream(f"/{SERVICE}/Follow")(b"").read()
+    assert GetStreamResponse.FromString(other) == GetStreamResponse()
+    assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
