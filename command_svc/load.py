@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from command_svc.command import Category
 from eventspine.domain.aggregate import Aggregate
 from eventspine.domain.errors import DomainDefectError
-from eventspine.storage.codec import chain_of
+from eventspine.storage.codec import chain_of, verify
 from eventspine.storage.errors import StoreUnavailableError
 from eventspine.storage.ports import EventStore, SnapshotStore
 from eventspine.storage.records import GENESIS, Head, StreamRecord
@@ -51,6 +51,7 @@ class Loader:
             StoreUnavailableError: The store cannot read at the moment.
             DomainDefectError: A stored event is of a type that is no longer declared, or cannot be
                 parsed or folded. The text names stream and version.
+            ChainBrokenError: It cannot because it is not what was stored.
         """
         aggregate = category.aggregate
         if aggregate is None:
@@ -97,6 +98,8 @@ def _fold(stream: str, category: Category, loaded: Loaded, records: list[StreamR
             message = kinds[record.type].message
             state = evolvers[message](state, message.FromString(parse(record.encoded).payload))
     except Exception as error:
+        # Only now, because it costs: an event that is not what was stored is no defect of a domain.
+        verify(stream, records, loaded.head.chain, loaded.head.version)
         raise _defect(stream, record, error) from error
     return Loaded(Head(record.stream_version, chain_of(record.encoded)), state)
 

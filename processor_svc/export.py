@@ -108,11 +108,17 @@ class Export:
 def _places(request: ExportRequest, ends: Sequence[int]) -> list[int]:
     """Returns where each partition starts."""
     places = [0] * len(ends)
+    named: set[int] = set()
     for index, after in enumerate(request.after):
         field = f"after[{index}]"
         if after.partition >= len(ends):
             known = f"the log has partitions 0 to {len(ends) - 1}"
             raise InvalidRequestError(Violation(f"{field}.partition", known))
+        if after.partition in named:
+            raise InvalidRequestError(
+                Violation(f"{field}.partition", "is named twice; name it once")
+            )
+        named.add(after.partition)
         if after.sequence > ends[after.partition]:
             raise CursorExpiredError(
                 f"{field}: partition {after.partition} ends at {ends[after.partition]}, before "

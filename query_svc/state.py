@@ -1,6 +1,7 @@
 """An aggregate's state at a version or time (step 7); promise: what a decider would have seen.
 
 It is folded from the stream, from a snapshot on where one is young enough; memory holds one page.
+Each record is checked against the hash chain before it is folded.
 """
 
 from typing import Any
@@ -14,8 +15,9 @@ from eventspine.domain.errors import DomainDefectError
 from eventspine.rpc.checks import check_stream, refuse
 from eventspine.rpc.context import CallContext
 from eventspine.rpc.errors import DeadlineExceededError, StreamNotFoundError
+from eventspine.storage.codec import verify
 from eventspine.storage.ports import EventStore, SnapshotStore
-from eventspine.storage.records import StreamRecord
+from eventspine.storage.records import GENESIS, StreamRecord
 from eventspine.v1.query_pb2 import GetStateRequest, GetStateResponse
 from eventspine.v1.record_pb2 import EventRecord
 from query_svc.feed import Page
@@ -41,6 +43,7 @@ class States:
         Raises:
             InvalidRequestError: A field is malformed, or the category has no aggregate.
             StreamNotFoundError: The stream has no event, or none at that version or time.
+            ChainBrokenError: A record is not what was stored.
             DomainDefectError: An event cannot be folded.
         """
         stream = request.stream
@@ -97,19 +100,21 @@ class States:
         self, aggregate: Aggregate[Any], stream: str, version: int, ctx: CallContext
     ) -> Message:
         state: Message = aggregate.initial()
-        after, page = 0, Page()
+        after, chain, page = 0, GENESIS, Page()
         snapshot = await self._snapshots.load(stream)
         if (
             snapshot is not None
             and snapshot.code_version == aggregate.version
             and snapshot.stream_version <= version
         ):
-            state, after = aggregate.state.FromString(snapshot.state), snapshot.stream_version
+            state = aggregate.state.FromString(snapshot.state)
+            after, chain = snapshot.stream_version, snapshot.chain
         while after < version:
             limit = page.limit(min(BATCH_RECORDS_MAX, version - after))
             records = await self._events.read(stream, after=after, limit=limit)
             if not records:
                 raise DomainDefectError(f"stream {stream!r} ends before its head", stream=stream)
+            chain = verify(stream, records, chain, after)
             for record in records:
                 state = self._evolved(aggregate, state, stream, record)
             page.seen([record.encoded for record in records])
