@@ -67,12 +67,12 @@ def compose(declarations: Declarations, backend: Backend, *, address: str, tenan
     )
     query = QueryService(declarations, backend, tail, progress, serving, now_us=system_now_us)
     admin = AdminService(
-        declarations,
         backend,
         processor,
         tail,
         now_us=system_now_us,
         version=version("eventspine"),
+        tenant=tenant,
     )
     sequencer = (
         None if backend.sequences_on_append else Sequencer(backend.events, backend.log, backend.bus)

@@ -4,7 +4,6 @@ import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from eventspine.domain.declared import Declarations
 from eventspine.rpc.checks import check_stream
 from eventspine.rpc.context import CallContext
 from eventspine.rpc.errors import (
@@ -35,19 +34,26 @@ LAG_EVENTS_MAX = 1_000
 class AdminService:
     """Operates one platform."""
 
-    def __init__(  # noqa: PLR0913 # the parts of one composition, each named at the call
+    def __init__(
         self,
-        declarations: Declarations,
         backend: Backend,
         processor: Processor,
         tail: LogTail,
         *,
         now_us: Callable[[], int],
         version: str,
-        tenant: str = "default",
+        tenant: str,
     ) -> None:
-        """Operates what the processor folds into the backend."""
-        self._declarations = declarations
+        """Operates what the processor folds into the backend.
+
+        Args:
+            backend: The open store.
+            processor: What folds the log into its views.
+            tail: The end of its log.
+            now_us: The clock, for how often to tell how far a verification is.
+            version: The version of the software, to be shown.
+            tenant: The tenant that this process serves, to be shown.
+        """
         self._backend = backend
         self._processor = processor
         self._lifecycle = processor.lifecycle
@@ -196,7 +202,7 @@ class AdminService:
                 for one, build in zip(borrowed, (serving, compared), strict=True)
             ]
             answer = await compare(
-                self._backend.views, self._declarations.views[view], sides[0], sides[1]
+                self._backend.views, self._lifecycle.declared(view), sides[0], sides[1]
             )
         answer.compared_at.extend(places(ends))
         return answer

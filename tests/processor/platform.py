@@ -60,12 +60,12 @@ class Platform:
         self.sequencer = Sequencer(backend.events, backend.log, backend.bus)
         self.processor = Processor(self.declarations, backend, self.tail, now_us=lambda: NOW_US)
         self.admin = AdminService(
-            self.declarations,
             backend,
             self.processor,
             self.tail,
             now_us=lambda: NOW_US,
             version="1",
+            tenant="default",
         )
 
     async def start(self) -> None:

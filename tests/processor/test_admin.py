@@ -139,7 +139,7 @@ async def test_large_exports_come_in_bounded_messages(platform: Platform) -> Non
         await platform.append(f"account/{name}", *[opened] * 4)
     await platform.projected()
     messages = await exported(platform, pb.ExportRequest())
-    assert max(message.ByteSize() for message in messages) < 1 << 20 + 1
+    assert max(message.ByteSize() for message in messages) < 2 << 20
     assert [message.remaining for message in messages if message.records] == [9, 6, 3, 0]
     assert sum(len(message.records) for message in messages) == 12
 
@@ -151,6 +151,9 @@ async def test_a_place_that_is_not_in_this_log_is_refused(platform: Platform) ->
     elsewhere = pb.ExportRequest(after=[PartitionSequence(partition=9, sequence=0)])
     with pytest.raises(InvalidRequestError, match="partitions 0 to 0"):
         await exported(platform, elsewhere)
+    twice = pb.ExportRequest(after=[PartitionSequence()] * 2)
+    with pytest.raises(InvalidRequestError, match="named twice"):
+        await exported(platform, twice)
 
 
 def test_every_method_of_the_contract_is_answered(platform: Platform) -> None:
