@@ -182,14 +182,21 @@ async def _send(replies: AsyncIterator[Reply], context: Context) -> None:
 
 
 async def refuse(context: Context, error: Exception, path: str, request: object) -> NoReturn:
-    """Ends a call with the status of an error, and logs what operators have to know."""
+    """Ends a call with the status of an error, and logs what operators have to know.
+
+    Raises:
+        CancelledError: The caller has gone.
+    """
     status = to_status(error)
     code = _CODES[status.code]
     if code in _OPERATORS or _log.isEnabledFor(logging.INFO):
         _log_failure(error, code, path, request)
-    await context.abort(
-        code, status.message, ((DETAILS_KEY, status.SerializeToString(deterministic=True)),)
-    )
+    details = ((DETAILS_KEY, status.SerializeToString(deterministic=True)),)
+    try:
+        await context.abort(code, status.message, details)
+    except aio.InternalError as broken:
+        # The transport says no more than that it could not send: nobody listens.
+        raise asyncio.CancelledError from broken
 
 
 def _log_failure(error: Exception, code: grpc.StatusCode, path: str, request: object) -> None:

@@ -1,11 +1,6 @@
-"""Every reason of the contract, really raised; those of the platform as a caller sees them.
-
-Reasons that need a store which fails, or a process that does, are raised by the suites named in
-`ELSEWHERE`; a test looks that they are.
-"""
+"""Reasons that a request alone can raise, over gRPC; failures have a suite of their own."""
 
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -20,7 +15,7 @@ from devstack.embedded import Embedded
 from domains.bank.domain import BANK
 from eventspine.client.client import Client
 from eventspine.client.errors import CallError
-from eventspine.rpc.errors import TABLE, ErrorRow
+from eventspine.rpc.errors import TABLE
 from eventspine.rpc.token import encode_token
 from eventspine.storage.records import StreamPlace
 from eventspine.v1.admin_pb2 import RetireViewRequest
@@ -36,18 +31,7 @@ from eventspine.v1.query_pb2 import (
 from eventspine.v1.record_pb2 import Expectation
 from eventspine.v1.subscription_pb2 import SubscribeRequest
 
-ROOT = Path(__file__).parents[2]
 VIEW = "bank.v1.AccountBalance"
-ELSEWHERE = {
-    "OUTCOME_UNKNOWN": "tests/command/test_unknown_outcome.py",
-    "STORE_UNAVAILABLE": "tests/contract/test_host.py",
-    "SHUTTING_DOWN": "tests/contract/test_host.py",
-    "CHAIN_BROKEN": "tests/unit/storage/test_codec.py",
-    "DOMAIN_DEFECT": "tests/command",
-    "DEADLINE_EXCEEDED": "tests/unit/rpc/test_call.py",
-    "OVERLOADED": "tests/command/test_lanes.py",
-    "INTERNAL": "tests/contract/test_host.py",
-}
 
 
 @pytest.fixture
@@ -130,17 +114,6 @@ async def test_a_reason_comes_with_the_code_of_the_table(
     assert (error.reason, error.domain) == (f"ERROR_REASON_{name}", "eventspine.v1")
     assert error.code.value[0] == row.code
     assert error.status.message
-
-
-@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.error.__name__)
-def test_every_reason_is_raised_by_some_test(row: ErrorRow) -> None:
-    name = ErrorReason.Name(row.reason).removeprefix("ERROR_REASON_")
-    if name in RAISED:
-        return
-    place = ROOT / ELSEWHERE[name]
-    files = [place] if place.is_file() else sorted(place.glob("*.py"))
-    words = (f"ERROR_REASON_{name}", row.error.__name__)
-    assert any(word in file.read_text() for file in files for word in words)
 
 
 @pytest.mark.parametrize(
