@@ -6,6 +6,7 @@ and snapshots can be made again from events, and the log's order keeps them behi
 they came from, so that a power failure can lose them but never leave them ahead.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -37,12 +38,13 @@ class SqliteWriter:
             durable: partial(self._run_jobs, durable=durable) for durable in (False, True)
         }
 
-    async def group(self, work: Work, item: Any) -> Any:
+    def group(self, work: Work, item: Any) -> "asyncio.Future[Any]":
         """Lets `work` do the item on the writer's thread, together with others that wait for it.
 
-        `work` is called with all items that wait, and uses `transact`.
+        `work` is called with all items that wait, and uses `transact`. The future gets what it
+        returns for this one, or fails with it.
         """
-        return await self._handoff.submit(work, item)
+        return self._handoff.submit(work, item)
 
     async def write(self, statements: Statements[T], *, durable: bool) -> T:
         """Runs statements in a transaction; see `SqliteDatabase.write`."""
