@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +21,9 @@ from processor_svc.admin import AdminService
 from processor_svc.project import Processor
 from processor_svc.sequence import Sequencer
 from query_svc.serve import QueryService
+
+GRACE_SECONDS = 2.0
+"""How long calls under way may go on when the platform stops."""
 
 
 def system_now_us() -> int:
@@ -122,6 +126,7 @@ class Embedded:
         self._db = db
         self._listen = address
         self._tenant = tenant
+        self._stack = AsyncExitStack()
         self.address = ""
         self.parts: Parts
 
@@ -135,24 +140,32 @@ class Embedded:
         """
         declarations = declare(self._domains)
         backend = open_memory() if self._db is None else await open_sqlite(self._db)
+        self._stack.push_async_callback(backend.close)
         try:
             self.parts = compose(declarations, backend, address=self._listen, tenant=self._tenant)
             await self._start()
         except BaseException:
-            await backend.close()
+            await self._stack.aclose()
             raise
         return self
 
     async def _start(self) -> None:
+        """Starts each part, and notes how to stop it, so that stops come in the reverse order."""
         parts = self.parts
-        await parts.tail.start()
-        await parts.progress.start()
-        await parts.serving.start()
-        if parts.sequencer is not None:
-            await parts.sequencer.start()
-        await parts.processor.start()
-        await parts.command.start()
-        await parts.query.start()
+        services = (
+            parts.tail,
+            parts.progress,
+            parts.serving,
+            parts.sequencer,
+            parts.processor,
+            parts.command,
+            parts.query,
+        )
+        for service in services:
+            if service is not None:
+                self._stack.push_async_callback(service.stop)
+                await service.start()
+        self._stack.push_async_callback(parts.host.stop, GRACE_SECONDS)
         self.address = await parts.host.start()
 
     async def __aexit__(
@@ -164,16 +177,6 @@ class Embedded:
         """Ends calls, stores what was accepted, and closes the backend."""
         await self.stop()
 
-    async def stop(self, grace_seconds: float = 2.0) -> None:
+    async def stop(self) -> None:
         """Stops in the reverse order; open subscriptions end with SHUTTING_DOWN first."""
-        parts = self.parts
-        await parts.host.stop(grace_seconds)
-        await parts.query.stop()
-        await parts.command.stop()
-        await parts.processor.stop()
-        if parts.sequencer is not None:
-            await parts.sequencer.stop()
-        await parts.serving.stop()
-        await parts.progress.stop()
-        await parts.tail.stop()
-        await parts.backend.close()
+        await self._stack.aclose()

@@ -30,7 +30,7 @@ OPTIONS: Final = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
 )
-"""What the transport is told. Source: gRPC's keepalive guide, and PERFORMANCE P14 and P17."""
+"""What the transport is told. Source: gRPC's keepalive guide."""
 
 
 class PortTakenError(Exception):
