@@ -25,8 +25,9 @@ def decide_command(category: Category, state: Any, content: Any) -> tuple[Decide
     """
     if isinstance(content, tuple):
         return content
-    events = tuple(_event(category, event) for event in _decided(category, state, content))
-    check_sizes(events)
+    events = tuple([_event(category, event) for event in _decided(category, state, content)])
+    if len(events) != 1 or len(events[0].payload) > EVENT_BYTES_MAX:
+        check_sizes(events)
     return events
 
 

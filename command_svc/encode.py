@@ -19,6 +19,8 @@ class Encoder:
         """Encodes for a tenant."""
         self._record = EventRecord(tenant=tenant)
         self._append_time_us = -1
+        self._stream = ""
+        self._plain = True
 
     def encode_command(
         self,
@@ -53,13 +55,16 @@ class Encoder:
             self._append_time_us = append_time_us
             record.append_time.seconds = append_time_us // 1_000_000
             record.append_time.nanos = append_time_us % 1_000_000 * 1_000
-        record.stream = command.stream
+        if command.stream != self._stream:
+            record.stream = self._stream = command.stream
         record.command_id = header.command_id
         record.correlation_id = header.correlation_id
-        record.causation_id = header.causation_id
-        record.ClearField("metadata")
-        if header.metadata:
-            record.metadata.update(header.metadata)
+        plain = not header.causation_id and header.metadata is None
+        if not (plain and self._plain):
+            record.causation_id = header.causation_id
+            record.ClearField("metadata")
+            record.metadata.update(header.metadata or {})
+        self._plain = plain
         return record
 
 

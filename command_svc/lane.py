@@ -99,11 +99,10 @@ class Batch:
         """Returns whether the events of one more command fit; a first command always does."""
         if not self.records:
             return True
-        size = sum(len(event.payload) for event in events)
-        return (
-            len(self.records) + len(events) <= EVENTS_MAX
-            and self.byte_count + size <= COMMAND_BYTES_MAX
-        )
+        size = self.byte_count
+        for event in events:
+            size += len(event.payload)
+        return len(self.records) + len(events) <= EVENTS_MAX and size <= COMMAND_BYTES_MAX
 
     def append(self) -> Append:
         """Returns the one append that stores all of `stored`."""
@@ -194,7 +193,8 @@ class Batcher:
         encode = self._encoder.encode_command
         records, batch.head = encode(command, events, batch.head, append_time_us)
         batch.records += records
-        batch.byte_count += sum(len(event.payload) for event in events)
+        for event in events:
+            batch.byte_count += len(event.payload)
         batch.rows.append(command_row(command, batch.head, len(records), append_time_us))
         batch.stored.append(command)
 
