@@ -4,7 +4,7 @@ Typed methods are hosted from what the domains declare; the generic service is t
 """
 
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 
 from eventspine.domain.declared import Declarations, QueryDeclaration
@@ -55,7 +55,7 @@ class QueryService:
     serving: ServingBuilds
     _: KW_ONLY
     now_us: Callable[[], int]
-    settings: QuerySettings = QuerySettings()
+    settings: QuerySettings = field(default_factory=QuerySettings)
 
     def __post_init__(self) -> None:
         """Puts the parts together."""

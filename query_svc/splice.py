@@ -5,7 +5,7 @@ the encoding. So a reply is put together from stored bytes, and is what protobuf
 Source: protobuf.dev, "Encoding"; fields may stand in any order.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 _SHORT = 1 << 12
 _LENGTH_DELIMITED = 2
@@ -37,15 +37,14 @@ class Field:
         """Encodes the field with one value."""
         return self.start(len(value)) + value
 
-    def parts(self, values: Iterable[bytes]) -> list[bytes]:
+    def parts(self, values: Sequence[bytes]) -> list[bytes]:
         """Returns the pieces of the field repeated, one value after the other, to be joined."""
         starts = self._starts
-        parts: list[bytes] = []
-        for value in values:
-            length = len(value)
-            parts.append(starts[length] if length < _SHORT else self.start(length))
-            parts.append(value)
-        return parts
+        try:
+            return [part for value in values for part in (starts[len(value)], value)]
+        except IndexError:
+            # Some are long.
+            return [part for value in values for part in (self.start(len(value)), value)]
 
 
 _FIELDS: dict[int, Field] = {}
@@ -67,6 +66,8 @@ def fitting(values: Sequence[bytes], count_max: int, bytes_max: int) -> int:
         count_max: How many may stand in it.
         bytes_max: How large they may be together; a single larger one stands alone.
     """
+    if sum(map(len, values[:count_max])) <= bytes_max:
+        return min(len(values), count_max)
     size = 0
     for count, value in enumerate(values[:count_max]):
         size += len(value)

@@ -25,7 +25,7 @@ from eventspine.v1.subscription_pb2 import (
     SubscribeResponse,
     SubscriptionConfirmation,
 )
-from query_svc.feed import Encoder, Feed, Memo, Page, Place
+from query_svc.feed import Encoder, Feed, Memo, Page, Place, Step
 from query_svc.filter import compile_filter
 from query_svc.moments import append_time_us, duration, timestamp
 from query_svc.pulse import Pulse
@@ -33,6 +33,8 @@ from query_svc.settings import QuerySettings
 from query_svc.start import Start, Starts
 
 Reply = SubscribeResponse | bytes
+
+_RETRY_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +85,14 @@ class Subscriptions:
         start = await self.starts.find(request, wanted, self.now_us())
         encoder = Encoder(self.backend.identity.store_id, wanted, records_max)
         subscription = _Subscription(self, encoder, start, interval)
-        async with aclosing(subscription.messages()) as messages:
-            async for message in messages:
-                yield message
-                if ctx.cancelled():
-                    return
+        yield subscription.confirmation()
+        async with aclosing(subscription.stream_history()) as batches:
+            async for batch in batches:
+                yield batch
+        while True:
+            message = await subscription.next()
+            yield message
+            subscription.taken()
 
 
 class _Subscription:
@@ -106,89 +111,103 @@ class _Subscription:
         self._sent = self._clock()
         self._heartbeat_sent = self._sent
         self._live = False
+        self._partition = 0
         # Events that were looked at since the reader was last told that nothing is missing.
         self._unsigned = 0
 
-    async def messages(self) -> AsyncGenerator[Reply, None]:
-        """Goes on for good."""
-        yield self._confirmation()
-        if self._encoder.wanted.stream and self._lag() > self._shared.settings.near_events:
-            async for batch in self._stream_history():
-                yield batch
-        partition = 0
+    def confirmation(self) -> Reply:
+        """Says where the subscription starts."""
+        confirmation = SubscriptionConfirmation(
+            subscription_id=str(uuid.uuid4()), cursor=self._cursor()
+        )
+        return SubscribeResponse(confirmation=confirmation)
+
+    def taken(self) -> None:
+        """Notes that the reader has taken the last message."""
+        self._sent = self._clock()
+
+    async def next(self) -> Reply:
+        """Returns the next message, as soon as there is one."""
+        pulse = self._shared.pulse
         while True:
-            self._shared.pulse.check()
-            while (sign := self._sign()) is not None:
-                yield sign
-            if self._heartbeat_due():
-                yield await self._heartbeat()
-            partition = self._next_partition(partition)
-            step = await self._feed.step(self._place, partition) if self._lag() else None
+            pulse.check()
+            now, lag = self._clock(), self._lag()
+            sign = self._sign(lag, now)
+            if sign is not None:
+                return sign
+            if now >= self._heartbeat_time(lag):
+                self._heartbeat_sent = now
+                return await self._heartbeat()
+            step = await self._step() if lag else None
             if step is None:
-                await self._shared.pulse.next(self._patience())
-                continue
-            self._place = step.place
-            self._unsigned += step.looked_at
-            if step.message is None:
+                await pulse.next(self._patience(lag, now))
+            elif step.message is not None:
+                return step.message
+            else:
                 # A long stretch without a message must leave others their turn.
                 await asyncio.sleep(0)
-                continue
-            yield step.message
-            self._sent = self._clock()
+
+    async def _step(self) -> Step | None:
+        """Goes on in one partition; None where it has nothing although its end has moved."""
+        self._partition = self._next_partition()
+        step = await self._feed.step(self._place, self._partition)
+        if step is not None:
+            self._place = step.place
+            self._unsigned += step.looked_at
+        return step
+
+    def _next_partition(self) -> int:
+        """Stays with the page that has been read, then takes the next partition with news."""
+        last, count = self._partition, len(self._place)
+        if count == 1 or self._feed.buffered(last, self._place[last]):
+            return last
+        tail = self._shared.tail
+        for candidate in (turn % count for turn in range(last + 1, last + 1 + count)):
+            if tail.end(candidate) > self._place[candidate]:
+                return candidate
+        return last
 
     def _lag(self) -> int:
         """Returns how many events are still to be looked at, as far as this process knows."""
-        ends = self._shared.tail.ends
-        return sum([max(end - at, 0) for end, at in zip(ends, self._place, strict=True)])
+        lag, end_of = 0, self._shared.tail.end
+        for partition, at in enumerate(self._place):
+            end = end_of(partition)
+            if end > at:
+                lag += end - at
+        return lag
 
-    def _next_partition(self, partition: int) -> int:
-        """Stays with the page that has been read, then takes the next partition with news."""
-        if self._feed.buffered(partition, self._place[partition]):
-            return partition
-        tail, count = self._shared.tail, len(self._place)
-        for candidate in (turn % count for turn in range(partition + 1, partition + 1 + count)):
-            if tail.end(candidate) > self._place[candidate]:
-                return candidate
-        return partition
-
-    def _sign(self) -> Reply | None:
-        """Returns what the reader has to be told now, if anything."""
-        lag = self._lag()
+    def _sign(self, lag: int, now: float) -> Reply | None:
+        """Returns what the reader has to be told before anything else is sent, if anything."""
         if not lag and not self._live:
             self._live = True
-            self._signed()
+            self._unsigned = 0
             return SubscribeResponse(caught_up=CaughtUp(cursor=self._cursor()))
         settings = self._shared.settings
         if self._live and lag > settings.fell_behind_events:
             self._live = False
-            self._signed()
+            self._unsigned = 0
             behind = FellBehind(lag_events=lag, cursor=self._cursor())
             return SubscribeResponse(fell_behind=behind)
-        overdue = self._clock() - self._sent >= settings.checkpoint_seconds
-        if self._unsigned >= settings.checkpoint_events or (self._unsigned and overdue):
-            self._signed()
+        if self._unsigned and (
+            self._unsigned >= settings.checkpoint_events
+            or now - self._sent >= settings.checkpoint_seconds
+        ):
+            self._unsigned = 0
             return SubscribeResponse(checkpoint=Checkpoint(cursor=self._cursor()))
         return None
 
-    def _signed(self) -> None:
-        self._unsigned = 0
-        self._sent = self._clock()
-
-    def _heartbeat_due(self) -> bool:
+    def _heartbeat_time(self, lag: int) -> float:
         """A silent reader is told that the server lives; one that is behind, how far it is."""
-        return self._clock() >= self._heartbeat_time()
-
-    def _heartbeat_time(self) -> float:
-        last = self._heartbeat_sent if self._lag() else max(self._sent, self._heartbeat_sent)
+        last = self._heartbeat_sent if lag else max(self._sent, self._heartbeat_sent)
         return last + self._interval
 
-    def _patience(self) -> float:
+    def _patience(self, lag: int, now: float) -> float:
         """Returns how long there is nothing to say if the log does not move."""
-        until = self._heartbeat_time()
+        until = self._heartbeat_time(lag)
         if self._unsigned:
             until = min(until, self._sent + self._shared.settings.checkpoint_seconds)
         # A step that found nothing although the log has more is tried again before long.
-        return min(until - self._clock(), 0.1) if self._lag() else until - self._clock()
+        return min(until - now, _RETRY_SECONDS) if lag else until - now
 
     async def _heartbeat(self) -> Reply:
         now_us = self._shared.now_us()
@@ -197,7 +216,6 @@ class _Subscription:
             for partition, at in enumerate(self._place)
             if (entries := await self._shared.tail.read(partition, after=at, limit=1))
         ]
-        self._heartbeat_sent = self._clock()
         heartbeat = Heartbeat(
             lag_events=self._lag(),
             lag=duration(max(now_us - min(oldest, default=now_us), 0)),
@@ -206,17 +224,13 @@ class _Subscription:
         )
         return SubscribeResponse(heartbeat=heartbeat)
 
-    def _confirmation(self) -> Reply:
-        confirmation = SubscriptionConfirmation(
-            subscription_id=str(uuid.uuid4()), cursor=self._cursor()
-        )
-        return SubscribeResponse(confirmation=confirmation)
-
     def _cursor(self) -> str:
         return self._encoder.cursor(self._place)
 
-    async def _stream_history(self) -> AsyncGenerator[Reply, None]:
+    async def stream_history(self) -> AsyncGenerator[Reply, None]:
         """Sends what one stream has up to the ends that were found, without scanning the log."""
+        if not self._encoder.wanted.stream or self._lag() <= self._shared.settings.near_events:
+            return
         stream, version, page = self._encoder.wanted.stream, self._start.version, Page()
         while True:
             limit = page.limit(self._encoder.records_max)
@@ -231,7 +245,7 @@ class _Subscription:
             ]
             for batch in self._batches(entries):
                 yield batch
-                self._sent = self._clock()
+                self.taken()
             if len(entries) < limit:
                 break
             version = records[-1].stream_version
