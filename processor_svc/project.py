@@ -134,6 +134,7 @@ class Processor:
             StoreUnavailableError: Their places cannot be read.
         """
         async with self._lock(view):
+            now = await self.lifecycle.builds(view)
             for build in builds:
                 await self._take_out(build_id(view, build.number))
             try:
@@ -144,7 +145,7 @@ class Processor:
                     state="moved",
                 ) from error
             finally:
-                self._catch_up(self._adopt(view, await self.lifecycle.builds(view)))
+                self._catch_up(self._adopt(view, now))
 
     async def advance(self, rows: BuildRows, through: int) -> None:
         """Folds a borrowed build up to a place of the log.

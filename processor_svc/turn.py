@@ -67,6 +67,7 @@ class Projector:
 
         Builds that are not active are left out, and those at another place than the first one.
         """
+        alone: list[list[BuildRows]] = []
         async with _held(builds):
             active = [rows for rows in builds if rows.active]
             try:
@@ -85,8 +86,12 @@ class Projector:
             except Exception:
                 # A defect: it is shown each time, and no event is left out because of it.
                 _log.exception("%s cannot go on, trying again", _names(active))
+                alone = [[rows] for rows in active] if len(active) > 1 else []
             for rows in active:
                 rows.forget()
+        # One build's defect must not hold up the others that are folded with it.
+        for one in alone:
+            await self.turn(one, stride)
         await asyncio.sleep(self._seconds)
         self._seconds = min(self._seconds * 2, WAIT_SECONDS_MAX)
 

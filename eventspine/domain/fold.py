@@ -86,12 +86,8 @@ class Folded(NamedTuple):
     waiting: list[tuple[Key, int]]
 
 
-class _Progress(NamedTuple):
-    """How far the events of one key were applied; `error` is None when all were."""
-
-    row: Any
-    applied: int
-    error: str | None
+_Progress = tuple[Any, int, str | None]
+"""The row, how many events of its key were applied, and an error unless all were."""
 
 
 class _KeyShape(NamedTuple):
@@ -214,7 +210,6 @@ def words_of(error: Exception) -> str:
 
 def _by_key(touched: Iterable[Touched], seen: Mapping[Key, int]) -> dict[Key, list[FoldEntry]]:
     groups: dict[Key, list[FoldEntry]] = {}
-    last: dict[Key, int] = {}
     for entry, keys in touched:
         sequence = entry.sequence
         for key in keys:
@@ -222,10 +217,8 @@ def _by_key(touched: Iterable[Touched], seen: Mapping[Key, int]) -> dict[Key, li
             if group is None:
                 if sequence > seen.get(key, 0):
                     groups[key] = [entry]
-                    last[key] = sequence
-            elif sequence > last[key]:
+            elif sequence > group[-1].sequence:
                 group.append(entry)
-                last[key] = sequence
     return groups
 
 
@@ -237,21 +230,21 @@ def _fold_key(
     row: Any,
     folded: Folded,
 ) -> None:
-    progress = _apply(foldings, row_class, key, entries, row)
+    given = row
+    row, applied, error = _apply(foldings, row_class, key, entries, given)
     failure = None
-    while progress.error is not None:
-        failed = entries[progress.applied]
+    while error is not None:
+        failed = entries[applied]
         event = failed.event
-        failure = Failure(key, failed.sequence, event.stream, event.stream_version, progress.error)
+        failure = Failure(key, failed.sequence, event.stream, event.stream_version, error)
         # The failed apply may have changed its row, so what went before is applied once more.
-        progress = _apply(foldings, row_class, key, entries[: progress.applied], row)
-    if progress.applied:
-        folded.rows[key] = progress.row
-        folded.last_sequence[key] = entries[progress.applied - 1].sequence
+        row, applied, error = _apply(foldings, row_class, key, entries[:applied], given)
+    if applied:
+        folded.rows[key] = row
+        folded.last_sequence[key] = entries[applied - 1].sequence
     if failure is not None:
         folded.failures.append(failure)
-        waiting = entries[progress.applied + 1 :]
-        folded.waiting.extend((key, entry.sequence) for entry in waiting)
+        folded.waiting.extend((key, entry.sequence) for entry in entries[applied + 1 :])
 
 
 def _apply(
@@ -270,9 +263,9 @@ def _apply(
             if row is None:
                 row = new_row(row_class, key)
             row = foldings[type(event.data)].apply(row, event)
-            if row is not None and type(row) is not row_class:
-                return _Progress(None, applied, f"apply returned {row!r}, not a row or None")
+            if type(row) is not row_class and row is not None:
+                return None, applied, f"apply returned {row!r}, not a row or None"
             applied += 1
     except Exception as error:
-        return _Progress(None, applied, words_of(error))
-    return _Progress(row, applied, None)
+        return None, applied, words_of(error)
+    return row, applied, None

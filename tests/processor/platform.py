@@ -176,6 +176,7 @@ class FailingViews:
         self._views = views
         self.down = False
         self.lose_next_answer = False
+        self.defect = ""
         self.refused = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -187,6 +188,8 @@ class FailingViews:
 
     async def save(self, batches: Sequence[ViewBatch]) -> None:
         self._check()
+        if any(batch.build_id == self.defect for batch in batches):
+            raise RuntimeError("a defect")
         await self._views.save(batches)
         if self.lose_next_answer:
             self.lose_next_answer = False

@@ -119,6 +119,20 @@ async def test_what_was_saved_but_not_told_is_told_after_the_answer_was_lost(
     await platform.stop()
 
 
+async def test_a_defect_of_one_build_does_not_hold_up_the_others(backend: Backend) -> None:
+    failing, views = with_failing_views(backend)
+    platform = Platform(failing)
+    views.defect = build_id(BALANCE, 1)
+    await platform.start()
+    await platform.deposit("ann", 100)
+    await platform.projected(TOTALS)
+    assert await platform.row("ann") is None
+    views.defect = ""
+    await platform.projected()
+    assert await platform.balance("ann") == 100
+    await platform.stop()
+
+
 async def test_an_event_that_cannot_be_applied_parks_its_key_and_no_other(
     platform: Platform,
 ) -> None:
