@@ -159,8 +159,11 @@ class Freshness:
             return
         if store_id not in identity.ancestors:
             raise CursorExpiredError("the token is of another store; ask without it")
-        for stream, version in places:
-            if (await self._backend.events.head(stream)).version < version:
+        # What was restored is in the log. Later, this store has given versions to its own events.
+        ends = identity.ancestors[store_id]
+        found = await self._backend.log.positions(places)
+        for (stream, version), place in zip(places, found, strict=True):
+            if place is None or place.sequence > (*ends, *[0] * place.partition)[place.partition]:
                 raise CursorExpiredError(
                     f"the token is of version {version} of stream {stream!r}, which a restore "
                     "could not bring back; ask without it"

@@ -8,7 +8,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from bank.v1 import account_pb2 as bank
 from eventspine.domain.errors import DomainDefectError
 from eventspine.rpc.errors import InvalidRequestError, StreamNotFoundError
-from eventspine.storage.records import GENESIS, Snapshot
+from eventspine.storage.codec import chain_of
+from eventspine.storage.records import Snapshot
 from eventspine.v1.query_pb2 import (
     Direction,
     GetStateRequest,
@@ -140,12 +141,13 @@ async def test_the_last_event_before_a_time_counts_though_clocks_went_back(world
 
 async def test_a_snapshot_that_is_young_enough_and_of_the_same_code_is_used(world: World) -> None:
     await opened(world, 10)
+    chains = [chain_of(entry.encoded) for entry in world.written]
     marked = bank.AccountState(opened=True, balance_cents=1_000).SerializeToString()
-    await world.backend.snapshots.save(Snapshot(STREAM, 5, 1, GENESIS, marked))
+    await world.backend.snapshots.save(Snapshot(STREAM, 5, 1, chains[4], marked))
     assert (await state(world))[1].balance_cents == 1_006
     assert (await state(world, version=5))[1].balance_cents == 1_000
     assert (await state(world, version=4))[1].balance_cents == 3
-    await world.backend.snapshots.save(Snapshot(STREAM, 6, 99, GENESIS, marked))
+    await world.backend.snapshots.save(Snapshot(STREAM, 6, 99, chains[5], marked))
     assert (await state(world))[1].balance_cents == 10
 
 
