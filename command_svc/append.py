@@ -63,7 +63,7 @@ class Lanes:
             recent=self._recent,
             snapshots=self._snapshots,
         )
-        self._resolver = Resolver(backend, self.settle, settings.unknown_wait_seconds)
+        self._resolver = Resolver(backend, self.settle, settings)
         self.waiting = 0
         """How many commands are on their way."""
 
@@ -132,10 +132,11 @@ class Lanes:
             self._drained.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._drained.wait(), end - loop.time())
+        self._ready.clear()
+        self._cold.clear()
         for lane in self._lanes.values():
-            while lane.waiting:
-                error = ShuttingDownError("the command service has stopped; nothing was stored")
-                self.settle(lane.waiting.popleft(), error)
+            stopped = ShuttingDownError("the command service has stopped; try another instance")
+            self._outcomes.fail_waiting(lane, stopped)
         tasks = [*self._tasks]
         for task in tasks:
             task.cancel()

@@ -17,6 +17,7 @@ from command_svc.publish import Publisher
 from command_svc.recent import RecentCommands
 from command_svc.snapshot import Snapshots
 from eventspine.domain.errors import EventspineError
+from eventspine.rpc.errors import ShuttingDownError
 from eventspine.storage import records
 from eventspine.storage.ports import EventStore
 from eventspine.storage.records import Append, CommandIdReused, Conflict, Head, Replayed, Stored
@@ -102,6 +103,9 @@ class Outcomes:
             else:
                 lane.forget()
                 self._redo(lane, [command for command in commands if command in fresh], head)
+        except asyncio.CancelledError:
+            self._fail(commands, _stopped())
+            raise
         except Exception as error:
             self._fail(commands, error)
         if batch.spoilt:
@@ -138,6 +142,9 @@ class Outcomes:
                 self._recent.put(lane.stream, outcome.command)
                 fresh = await self._fresh(rest)
                 lane.waiting.extendleft(command for command in reversed(rest) if command in fresh)
+        except asyncio.CancelledError:
+            self._fail(rest, _stopped())
+            raise
         except Exception as error:
             self._fail(rest, error)
         self._ways.release(lane)
@@ -181,3 +188,7 @@ class Outcomes:
             _LOG.error("commands of stream %s", commands[0].stream, exc_info=error)
         for command in commands:
             self._ways.settle(command, error)
+
+
+def _stopped() -> ShuttingDownError:
+    return ShuttingDownError("the command service has stopped; try another instance")

@@ -9,12 +9,12 @@ import logging
 from collections.abc import Sequence
 
 from command_svc.lane import Batch, Settle
+from command_svc.settings import CommandSettings
 from eventspine.storage.connect import Backend
 from eventspine.storage.errors import OutcomeUnknownError, StoreUnavailableError
 from eventspine.storage.records import Append, Outcome, Replayed, Stored, StreamPlace
 
 FIRST_PAUSE_SECONDS = 0.02
-PAUSE_SECONDS_MAX = 2.0
 
 MARGIN_SECONDS = 0.2
 """How long before its deadline a caller is told that the outcome is unknown."""
@@ -25,11 +25,12 @@ _LOG = logging.getLogger(__name__)
 class Resolver:
     """Finds out what became of appends."""
 
-    def __init__(self, backend: Backend, settle: Settle, wait_seconds: float) -> None:
-        """Asks a backend; callers without a deadline wait `wait_seconds` at most."""
+    def __init__(self, backend: Backend, settle: Settle, settings: CommandSettings) -> None:
+        """Asks a backend; `settings` says how often, and how long callers wait."""
         self._backend = backend
         self._settle = settle
-        self._wait_seconds = wait_seconds
+        self._wait_seconds = settings.unknown_wait_seconds
+        self._pause_seconds_max = settings.resend_pause_seconds_max
 
     async def resolve(self, group: Sequence[Batch], appends: Sequence[Append]) -> list[Outcome]:
         """Sends the same appends again until every outcome is certain; returns them.
@@ -43,7 +44,7 @@ class Resolver:
             while True:
                 self._answer_late(group, loop.time() + pause, patience)
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, PAUSE_SECONDS_MAX)
+                pause = min(pause * 2, self._pause_seconds_max)
                 try:
                     outcomes = await self._backend.events.append(appends)
                 except (OutcomeUnknownError, StoreUnavailableError) as error:

@@ -21,6 +21,8 @@ class CommandSettings:
         attempts_max: How often a command is decided when other processes win its stream.
         snapshot_events: After how many events a stream's state is kept as a snapshot.
         unknown_wait_seconds: How long a caller without a deadline waits for an unknown outcome.
+        resend_pause_seconds_max: How long the pauses grow at most between two sendings of an append
+            whose outcome is unknown.
         drain_seconds: How long a stop waits for the commands that are on their way.
     """
 
@@ -35,4 +37,5 @@ class CommandSettings:
     attempts_max: int = 5
     snapshot_events: int = 500
     unknown_wait_seconds: float = 10.0
+    resend_pause_seconds_max: float = 2.0
     drain_seconds: float = 10.0
