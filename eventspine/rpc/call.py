@@ -45,6 +45,11 @@ class OpenCalls:
         self.stopping = False
         self._streams: set[asyncio.Task[Any]] = set()
 
+    @property
+    def open_streams(self) -> int:
+        """How many streams are open."""
+        return len(self._streams)
+
     def opened(self) -> asyncio.Task[Any]:
         """Notes that the current task serves a stream; returns the task."""
         task = asyncio.current_task()

@@ -62,6 +62,11 @@ class Host:
         self._server: aio.Server | None = None
         self._health = health.aio.HealthServicer()
 
+    @property
+    def open_streams(self) -> int:
+        """How many streams are being served: subscriptions, watches, lists and bulk streams."""
+        return self._calls.open_streams
+
     async def start(self) -> str:
         """Listens and answers. Returns the address that is bound, `host:port`.
 

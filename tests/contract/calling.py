@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from grpc import aio
 
 from bank.v1 import account_pb2 as pb
@@ -17,7 +18,6 @@ from devstack.embedded import Embedded
 from domains.bank.domain import BANK
 from domains.flights.domain import FLIGHTS
 from eventspine.client.errors import CallError, call_error
-from eventspine.client.methods import method_of
 from eventspine.rpc.method import Method
 from eventspine.v1.command_pb2 import (
     AppendRequest,
@@ -34,34 +34,35 @@ _IDS = itertools.count(1)
 
 
 class Caller:
-    """Calls a platform over gRPC by request messages, or by bytes that may be none."""
+    """Calls a platform over gRPC by request messages, or by bytes that may be none.
+
+    Attributes:
+        methods: All methods that the platform's three services host.
+    """
 
     def __init__(self, platform: Embedded) -> None:
         self.platform = platform
         self.channel = aio.insecure_channel(
             platform.address, options=[("grpc.max_receive_message_length", 64 << 20)]
         )
-
-    @property
-    def methods(self) -> list[Method]:
-        """All methods that the platform's three services host."""
-        parts = self.platform.parts
-        return [*parts.command.methods(), *parts.query.methods(), *parts.admin.methods()]
+        parts = platform.parts
+        self.methods = [*parts.command.methods(), *parts.query.methods(), *parts.admin.methods()]
 
     async def replies(
         self, request: Message, *, count: int | None = None, timeout: float | None = WAIT_SECONDS
     ) -> list[Any]:
         """Returns the replies to a request; of a stream at most `count`, then it is cancelled."""
-        method = method_of(request.DESCRIPTOR)
+        method = next(m for m in self.methods if m.request is type(request))
+        path, response = f"/{method.service}/{method.name}", response_of(method)
         raw = request.SerializeToString()
         try:
-            if not method.streaming:
-                call = self.channel.unary_unary(method.path)
-                return [method.response.FromString(await call(raw, timeout=timeout))]
-            stream = self.channel.unary_stream(method.path)(raw, timeout=timeout)
+            if method.unary is not None:
+                call = self.channel.unary_unary(path)
+                return [response.FromString(await call(raw, timeout=timeout))]
+            stream = self.channel.unary_stream(path)(raw, timeout=timeout)
             found: list[Any] = []
             async for reply in stream:
-                found.append(method.response.FromString(reply))
+                found.append(response.FromString(reply))
                 if len(found) == count:
                     stream.cancel()
                     break
@@ -136,6 +137,12 @@ async def calling(platform: Embedded) -> AsyncIterator[Caller]:
 def bank_and_flights(db: Path | None) -> Embedded:
     """Returns a platform that is not started, in memory or in a file."""
     return Embedded([BANK, FLIGHTS], db=db)
+
+
+def response_of(method: Method) -> type[Any]:
+    """Returns the class of a method's response."""
+    service = method.request.DESCRIPTOR.file.pool.FindServiceByName(method.service)
+    return GetMessageClass(service.methods_by_name[method.name].output_type)
 
 
 def header(command_id: str | None = None, **fields: Any) -> CommandHeader:

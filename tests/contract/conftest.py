@@ -5,10 +5,13 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import pytest
+import pytest_asyncio
 from grpc import aio
 
 from eventspine.rpc.host import Host
 from eventspine.rpc.method import Method
+from tests.contract.calling import Caller
+from tests.contract.queried import Known, asking
 
 Hosting = Callable[[Sequence[Method]], Awaitable[aio.Channel]]
 
@@ -48,3 +51,13 @@ def eventually() -> Callable[[Callable[[], bool]], Awaitable[None]]:
 def quiet_transport(caplog: pytest.LogCaptureFixture) -> None:
     """Keeps log records of all levels for a test to look at."""
     caplog.set_level(logging.INFO)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["memory", "sqlite"])
+async def asked(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[tuple[Caller, Known]]:
+    """A platform with accounts `a` to `e`, and what it and another one have given out."""
+    folder = tmp_path_factory.mktemp("stores") if request.param == "sqlite" else None
+    async with asking(folder) as caller_and_known:
+        yield caller_and_known
