@@ -23,6 +23,10 @@ OPTIONS: Final = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", limits.RECEIVE_BYTES_MAX),
     ("grpc.max_concurrent_streams", 10_000),
+    # The transport cancels calls by chance when over 1,000 have not begun, and callers are told
+    # CANCELLED for no reason of theirs. The command service bounds its commands by OVERLOADED.
+    ("grpc.server.max_pending_requests", 100_000),
+    ("grpc.server.max_pending_requests_hard_limit", 200_000),
     # A caller that vanished without a word is noticed after 80 s.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),

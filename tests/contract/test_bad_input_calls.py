@@ -208,3 +208,9 @@ async def test_a_message_nested_too_deep_is_refused_by_every_method(caller: Call
         assert error.code == grpc.StatusCode.INVALID_ARGUMENT, method
         assert error.reason == "ERROR_REASON_INVALID_REQUEST"
     assert (await caller.one(deposit("a"))).result.last_version == 2
+
+
+async def test_a_burst_of_calls_is_answered_and_none_is_cancelled_by_chance(caller: Caller) -> None:
+    requests = [opening(f"burst-{n}") for n in range(4_000)]
+    answers = await asyncio.gather(*map(caller.one, requests))
+    assert {answer.result.last_version for answer in answers} == {1}
