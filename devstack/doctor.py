@@ -91,9 +91,14 @@ def _disk(folder: Path) -> Finding:
 
 def _listening(address: str) -> Finding:
     host, _, port = address.rpartition(":")
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        taken = probe.connect_ex((host, int(port))) == 0 if port.isdigit() else False
+    try:
+        with socket.create_connection((host, int(port)), timeout=1):
+            taken = True
+    except ConnectionRefusedError:
+        taken = False
+    except (OSError, ValueError, OverflowError) as error:
+        text = f"cannot be reached: {error}; name it as host:port with --address"
+        return Finding(f"address {address}", "missing", text)
     text = "something listens here" if taken else "free; start a platform with `eventspine dev`"
     return Finding(f"address {address}", "ok" if taken else "note", text)
 

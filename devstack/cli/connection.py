@@ -4,20 +4,28 @@ Messages of any domain are read through the platform's own reflection service, s
 line needs no stubs of the domain.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import grpc
 import typer
-from google.protobuf import any_pb2, json_format
-from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message import Message
-from google.protobuf.message_factory import GetMessageClass
 
 from devstack.cli.failure import EXIT_UNREACHABLE, refused, stop
+from devstack.cli.lazy import lazily
 from eventspine.rpc.limits import COMMAND_BYTES_MAX
+
+if TYPE_CHECKING:
+    import grpc
+    from google.protobuf import any_pb2, descriptor_pool, json_format, message_factory
+    from google.protobuf.message import Message
+else:
+    grpc = lazily("grpc")
+    descriptor_pool = lazily("google.protobuf.descriptor_pool")
+    json_format = lazily("google.protobuf.json_format")
+    message_factory = lazily("google.protobuf.message_factory")
 
 DEFAULT_ADDRESS = "127.0.0.1:7070"
 CONNECT_SECONDS = 3.0
@@ -62,7 +70,7 @@ class Messages:
             ProtoReflectionDescriptorDatabase,
         )
 
-        self._pool = DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
+        self._pool = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
         self._classes: dict[str, type[Message]] = {}
 
     def named(self, name: str) -> type[Message]:
@@ -76,7 +84,7 @@ class Messages:
                 found = self._pool.FindMessageTypeByName(name)
             except KeyError:
                 stop(f"the platform knows no message {name!r}; see its protos for full names")
-            self._classes[name] = GetMessageClass(found)
+            self._classes[name] = message_factory.GetMessageClass(found)
         return self._classes[name]
 
     def data(self, name: str, encoded: bytes) -> dict[str, Any]:
@@ -95,8 +103,11 @@ class Messages:
         """
         message = self.named(name)()
         try:
+            # The parser takes a list for a message without fields.
+            if not text.lstrip().startswith("{"):
+                stop(f"that is not the JSON of a {name}: it does not begin with {{")
             json_format.Parse(text, message)
-        except json_format.ParseError as error:
+        except (ValueError, RecursionError, json_format.ParseError) as error:
             stop(f"that is not the JSON of a {name}: {error}")
         return message
 

@@ -1,16 +1,23 @@
 """`eventspine dev`: the whole platform in one process."""
 
-import asyncio
+from __future__ import annotations
+
 import signal
 import time
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from devstack.cli.connection import DEFAULT_ADDRESS
 from devstack.cli.failure import EXIT_UNREACHABLE, EXIT_USAGE, stop
+from devstack.cli.lazy import lazily
+
+if TYPE_CHECKING:
+    import asyncio
+else:
+    asyncio = lazily("asyncio")
 
 Domains = Annotated[
     list[str] | None,
@@ -44,19 +51,19 @@ def run_loop(work: Coroutine[None, None, None]) -> None:
     """
     from devstack.domains import DomainNotFoundError
     from eventspine.domain.errors import DeclarationError
-    from eventspine.rpc.host import PortTakenError
+    from eventspine.rpc.host import AddressError, PortTakenError
     from eventspine.storage.errors import OwnedError, StoreFormatError
 
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(work)
-    except (DeclarationError, DomainNotFoundError, StoreFormatError) as error:
+    except (AddressError, DeclarationError, DomainNotFoundError, StoreFormatError) as error:
         stop(str(error), EXIT_USAGE)
     except (PortTakenError, OwnedError) as error:
         stop(str(error), EXIT_UNREACHABLE)
 
 
-def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
     try:
         import uvloop
     except ImportError:

@@ -1,19 +1,36 @@
 """`eventspine read`, `tail`, `append`, `send`, `state`: streams and events."""
 
+from __future__ import annotations
+
 import json
 import uuid
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import grpc
 import typer
-from google.protobuf.empty_pb2 import Empty
 
 from devstack.cli.connection import DEFAULT_ADDRESS, Address, Json, Messages, connected, line
 from devstack.cli.failure import EXIT_REFUSED, stop
-from eventspine.v1 import command_pb2, query_pb2, record_pb2, subscription_pb2
-from eventspine.v1.command_pb2_grpc import CommandServiceStub
-from eventspine.v1.query_pb2_grpc import QueryServiceStub
+from devstack.cli.lazy import lazily
+
+if TYPE_CHECKING:
+    import grpc
+
+    from eventspine.v1 import (
+        command_pb2,
+        command_pb2_grpc,
+        query_pb2,
+        query_pb2_grpc,
+        record_pb2,
+        subscription_pb2,
+    )
+else:
+    command_pb2 = lazily("eventspine.v1.command_pb2")
+    command_pb2_grpc = lazily("eventspine.v1.command_pb2_grpc")
+    query_pb2 = lazily("eventspine.v1.query_pb2")
+    query_pb2_grpc = lazily("eventspine.v1.query_pb2_grpc")
+    record_pb2 = lazily("eventspine.v1.record_pb2")
+    subscription_pb2 = lazily("eventspine.v1.subscription_pb2")
 
 Stream = Annotated[str, typer.Argument(help="The stream, `category/id`.")]
 
@@ -35,7 +52,7 @@ def read(
     )
     with connected(address) as channel:
         messages = Messages(channel)
-        for batch in QueryServiceStub(channel).ReadStream(request):
+        for batch in query_pb2_grpc.QueryServiceStub(channel).ReadStream(request):
             for record in batch.records:
                 typer.echo(shown(record, messages, as_json))
 
@@ -87,12 +104,12 @@ def tail(
     )
     request = subscription_pb2.SubscribeRequest(filter=chosen)
     if start in ("beginning", "end"):
-        getattr(request, start).CopyFrom(Empty())
+        getattr(request, start).SetInParent()
     else:
         request.cursor = start
     with connected(address) as channel:
         messages = Messages(channel)
-        call = QueryServiceStub(channel).Subscribe(request)
+        call = query_pb2_grpc.QueryServiceStub(channel).Subscribe(request)
         try:
             _print_events(call, messages, limit, as_json)
         finally:
@@ -115,7 +132,8 @@ def _print_events(
                 if printed == limit:
                     return
     finally:
-        typer.echo(f"resume with: --from {cursor}", err=True)
+        if cursor:
+            typer.echo(f"resume with: --from {cursor}", err=True)
 
 
 def state(
@@ -139,7 +157,7 @@ def state(
         except ValueError:
             stop(f"--time {time!r} is not a time; write it as 2013-01-01T10:00:00Z")
     with connected(address) as channel:
-        reply = QueryServiceStub(channel).GetState(request)
+        reply = query_pb2_grpc.QueryServiceStub(channel).GetState(request)
         data = Messages(channel).any_data(reply.state)
     if as_json:
         found = {"stream": reply.stream, "stream_version": reply.stream_version, "state": data}
@@ -169,7 +187,7 @@ def append(
         payload = Messages(channel).parse(event_type, data).SerializeToString()
         event = command_pb2.NewEvent(type=event_type, payload=payload)
         request = command_pb2.AppendRequest(header=header, stream=stream, events=[event])
-        reply = CommandServiceStub(channel).Append(request)
+        reply = command_pb2_grpc.CommandServiceStub(channel).Append(request)
     _print_result(header.command_id, reply.result, as_json)
 
 
@@ -213,7 +231,7 @@ def send(
 def _execute(
     channel: grpc.Channel, request: command_pb2.ExecuteRequest
 ) -> Iterator[command_pb2.CommandVerdict]:
-    for response in CommandServiceStub(channel).Execute(iter([request])):
+    for response in command_pb2_grpc.CommandServiceStub(channel).Execute(iter([request])):
         yield from response.verdicts
 
 

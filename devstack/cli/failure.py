@@ -4,9 +4,16 @@ Exit codes: 0 done · 1 done, and what was looked at is not as it should be · 2
 3 the platform refused · 4 the platform or the file could not be reached · 130 stopped by Ctrl-C.
 """
 
-from typing import NoReturn
+from __future__ import annotations
 
-import grpc
+from typing import TYPE_CHECKING, NoReturn
+
+from devstack.cli.lazy import lazily
+
+if TYPE_CHECKING:
+    import grpc
+else:
+    grpc = lazily("grpc")
 
 EXIT_FOUND = 1
 EXIT_USAGE = 2

@@ -38,6 +38,8 @@ app.add_typer(operate.imports, name="import")
 
 def main() -> None:
     """Runs the command line; ends the process with one of the exit codes of `failure`."""
+    # What the transport logs by itself is not for people; calls that fail say why.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         app()
     except CommandLineError as error:

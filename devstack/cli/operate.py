@@ -1,15 +1,22 @@
 """`eventspine verify`, `backup`, `restore`, `doctor`, `new`, `import`: to keep a platform well."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from devstack.cli.connection import DEFAULT_ADDRESS, Address, Json, as_data, connected, line
 from devstack.cli.dev import Domains, run_loop
 from devstack.cli.failure import EXIT_FOUND, EXIT_UNREACHABLE, stop
-from eventspine.v1 import admin_pb2
-from eventspine.v1.admin_pb2_grpc import AdminServiceStub
+from devstack.cli.lazy import lazily
+
+if TYPE_CHECKING:
+    from eventspine.v1 import admin_pb2, admin_pb2_grpc
+else:
+    admin_pb2 = lazily("eventspine.v1.admin_pb2")
+    admin_pb2_grpc = lazily("eventspine.v1.admin_pb2_grpc")
 
 imports = typer.Typer(no_args_is_help=True, help="Bring real data into a platform.")
 
@@ -25,7 +32,7 @@ def verify(
     from devstack.progress_bar import progress_bar
 
     with connected(address) as channel:
-        stub = AdminServiceStub(channel)
+        stub = admin_pb2_grpc.AdminServiceStub(channel)
         ends = stub.GetStatus(admin_pb2.GetStatusRequest()).ends
         total = 0 if stream else sum(end.sequence for end in ends)
         last = admin_pb2.VerifyResponse()
@@ -50,7 +57,7 @@ def backup(folder: Folder, address: Address = DEFAULT_ADDRESS, as_json: Json = F
     from devstack.progress_bar import progress_bar
 
     with connected(address) as channel:
-        stub = AdminServiceStub(channel)
+        stub = admin_pb2_grpc.AdminServiceStub(channel)
         ends = stub.GetStatus(admin_pb2.GetStatusRequest()).ends
         total = sum(end.sequence for end in ends)
         try:

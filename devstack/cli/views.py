@@ -1,8 +1,10 @@
 """`eventspine rows` and `eventspine views …`: rows of views, and the life of their builds."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,9 +18,15 @@ from devstack.cli.connection import (
     line,
 )
 from devstack.cli.failure import EXIT_FOUND
-from eventspine.v1 import admin_pb2, query_pb2
-from eventspine.v1.admin_pb2_grpc import AdminServiceStub
-from eventspine.v1.query_pb2_grpc import QueryServiceStub
+from devstack.cli.lazy import lazily
+
+if TYPE_CHECKING:
+    from eventspine.v1 import admin_pb2, admin_pb2_grpc, query_pb2, query_pb2_grpc
+else:
+    admin_pb2 = lazily("eventspine.v1.admin_pb2")
+    admin_pb2_grpc = lazily("eventspine.v1.admin_pb2_grpc")
+    query_pb2 = lazily("eventspine.v1.query_pb2")
+    query_pb2_grpc = lazily("eventspine.v1.query_pb2_grpc")
 
 View = Annotated[str, typer.Argument(help="The full name of the row message.")]
 Build = Annotated[int, typer.Argument(min=1, help="The build's number.")]
@@ -41,7 +49,7 @@ def rows(
     request = query_pb2.ListRowsRequest(view=view, key_prefix=key or [], limit=limit, build=build)
     with connected(address) as channel:
         messages = Messages(channel)
-        for batch in QueryServiceStub(channel).ListRows(request):
+        for batch in query_pb2_grpc.QueryServiceStub(channel).ListRows(request):
             for packed in batch.rows:
                 typer.echo(line(messages.any_data(packed)) if as_json else _row(messages, packed))
 
@@ -63,7 +71,7 @@ def views(
     if context.invoked_subcommand is not None:
         return
     with connected(address) as channel:
-        reply = AdminServiceStub(channel).ListViews(admin_pb2.ListViewsRequest())
+        reply = admin_pb2_grpc.AdminServiceStub(channel).ListViews(admin_pb2.ListViewsRequest())
     for status in reply.views:
         _print_status(status, as_json)
 
@@ -95,10 +103,12 @@ def _build_line(build: admin_pb2.ViewBuild) -> str:
     )
 
 
-def _change(address: str, call: Callable[[AdminServiceStub], Any], as_json: bool) -> None:
+def _change(
+    address: str, call: Callable[[admin_pb2_grpc.AdminServiceStub], Any], as_json: bool
+) -> None:
     """Makes one change and prints the view after it."""
     with connected(address) as channel:
-        _print_status(call(AdminServiceStub(channel)).view, as_json)
+        _print_status(call(admin_pb2_grpc.AdminServiceStub(channel)).view, as_json)
 
 
 @app.command()
@@ -111,7 +121,7 @@ def build(
 ) -> None:
     """Start a new build of a view beside the one that serves."""
     with connected(address) as channel:
-        stub = AdminServiceStub(channel)
+        stub = admin_pb2_grpc.AdminServiceStub(channel)
         request = admin_pb2.BuildViewRequest(view=view, code_version=code_version)
         started = stub.BuildView(request).build
         if wait:
@@ -123,7 +133,7 @@ def build(
 
 
 def _wait_ready(
-    stub: AdminServiceStub, view: str, started: admin_pb2.ViewBuild
+    stub: admin_pb2_grpc.AdminServiceStub, view: str, started: admin_pb2.ViewBuild
 ) -> admin_pb2.ViewBuild:
     import time
 
@@ -147,7 +157,7 @@ def compare(
     """Compare a build with the one that serves; exit with 1 when any row differs."""
     with connected(address) as channel:
         request = admin_pb2.CompareViewRequest(view=view, build=build)
-        found = AdminServiceStub(channel).CompareView(request)
+        found = admin_pb2_grpc.AdminServiceStub(channel).CompareView(request)
     if as_json:
         typer.echo(line(as_data(found)))
     else:
@@ -212,7 +222,7 @@ def parked(
     """List the keys that wait because an event could not be applied; exit with 1 if any."""
     with connected(address) as channel:
         request = admin_pb2.ListParkedRequest(view=view, build=build)
-        keys = AdminServiceStub(channel).ListParked(request).parked
+        keys = admin_pb2_grpc.AdminServiceStub(channel).ListParked(request).parked
     for key in keys:
         typer.echo(line(as_data(key)) if as_json else _parked_line(key))
     if keys:
@@ -239,7 +249,7 @@ def retry(
     """Apply the waiting events of parked keys again; exit with 1 when some stay parked."""
     request = admin_pb2.RetryParkedRequest(view=view, build=build, key_json=key_json)
     with connected(address) as channel:
-        done = AdminServiceStub(channel).RetryParked(request)
+        done = admin_pb2_grpc.AdminServiceStub(channel).RetryParked(request)
     if as_json:
         typer.echo(line(as_data(done)))
     else:

@@ -36,6 +36,12 @@ OPTIONS: Final = (
 )
 """What the transport is told. Source: gRPC's keepalive guide."""
 
+PORT_MAX: Final = 65_535
+
+
+class AddressError(ValueError):
+    """The address cannot be one; the text says how to write it. Nothing is hosted."""
+
 
 class PortTakenError(Exception):
     """Nothing could listen on the address; the text names it and the cure. Nothing is hosted."""
@@ -75,6 +81,7 @@ class Host:
         """Listens and answers. Returns the address that is bound, `host:port`.
 
         Raises:
+            AddressError: The address is not written as one.
             PortTakenError: Something else listens there, or the address is not of this machine.
         """
         server = aio.server(options=OPTIONS)
@@ -132,9 +139,15 @@ def _bind(server: aio.Server, address: str) -> str:
     """Binds the server; returns the address with the port that it got.
 
     Raises:
+        AddressError: The address is not written as one.
         PortTakenError: Something else listens there, or the address is not of this machine.
     """
     host, _, port = address.rpartition(":")
+    if not host.startswith("unix") and not (host and port.isdecimal() and int(port) <= PORT_MAX):
+        raise AddressError(
+            f"{address!r} is no address; write host:port with a port up to {PORT_MAX}, such as "
+            "127.0.0.1:7070"
+        )
     if not host.startswith("unix") and port != "0":
         _probe(address, host.strip("[]"), port)
     try:
@@ -159,7 +172,7 @@ def _probe(address: str, host: str, port: str) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(place)
             probe.listen(1)
-    except (OSError, ValueError, OverflowError) as error:
-        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
         why = "another process listens there; stop it or choose another port" if taken else error
         raise PortTakenError(f"cannot listen on {address}: {why}") from error

@@ -18,7 +18,7 @@ from eventspine.rpc import limits
 from eventspine.rpc.call import DETAILS_KEY
 from eventspine.rpc.context import CallContext
 from eventspine.rpc.errors import StreamVersionConflictError
-from eventspine.rpc.host import Host, PortTakenError
+from eventspine.rpc.host import AddressError, Host, PortTakenError
 from eventspine.rpc.method import Method
 from eventspine.storage.errors import StoreUnavailableError
 from eventspine.v1.command_pb2 import AppendRequest, AppendResponse, CommandHeader
@@ -349,6 +349,14 @@ async def test_a_taken_port_is_refused_by_its_name() -> None:
     with pytest.raises(PortTakenError, match=address):
         await Host([unary(echo)], address=address).start()
     await first.stop()
+
+
+@pytest.mark.parametrize(
+    "address", ["", "nonsense", "127.0.0.1", ":7070", "127.0.0.1:99999", "a:b"]
+)
+async def test_an_address_that_cannot_be_one_is_refused_with_how_to_write_it(address: str) -> None:
+    with pytest.raises(AddressError, match="write host:port"):
+        await Host([unary(echo)], address=address).start()
 
 
 async def test_an_address_of_nowhere_is_refused_by_its_name() -> None:
