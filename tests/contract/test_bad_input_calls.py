@@ -211,6 +211,6 @@ async def test_a_message_nested_too_deep_is_refused_by_every_method(caller: Call
 
 
 async def test_a_burst_of_calls_is_answered_and_none_is_cancelled_by_chance(caller: Caller) -> None:
-    requests = [opening(f"burst-{n}") for n in range(4_000)]
+    requests = [opening(f"burst-{n}") for n in range(2_500)]
     answers = await asyncio.gather(*map(caller.one, requests))
     assert {answer.result.last_version for answer in answers} == {1}
