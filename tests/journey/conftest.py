@@ -9,6 +9,7 @@ import pytest
 from devstack.embedded import Embedded
 from domains.bank.domain import BANK
 from domains.flights.domain import FLIGHTS
+from tests.journey.user import User
 
 BACKENDS = ("memory", "sqlite")
 
@@ -26,3 +27,9 @@ async def channel(platform: Embedded) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to the platform."""
     async with grpc.aio.insecure_channel(platform.address) as opened:
         yield opened
+
+
+@pytest.fixture
+def user(channel: grpc.aio.Channel) -> User:
+    """Somebody with the generated stubs."""
+    return User(channel)
