@@ -1,4 +1,4 @@
-"""A user of the platform: generated stubs on one channel, and what the journeys ask again and again."""
+"""A user of the platform: generated stubs on one channel, and what journeys ask again and again."""
 
 import itertools
 from collections.abc import AsyncIterable, Awaitable, Iterable
