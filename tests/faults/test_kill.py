@@ -113,7 +113,7 @@ async def test_what_was_acknowledged_is_true_after_20_deaths_under_load(tmp_path
         rows=rows,
     )
     assert broken_promises(evidence) == [], f"EVENTSPINE_SEED={SEED}"
-    assert follower.resumed >= KILLS - 1
+    assert follower.resumed >= KILLS * 3 / 4
     replayed = sum(answer.replayed for answer in history.answered)
     summary = f"{len(log)} events, {len(history.answered)} answers, {replayed} replayed"
     assert len(log) > KILLS * ACKNOWLEDGED_MIN / 2, summary
