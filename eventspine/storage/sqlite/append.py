@@ -22,13 +22,15 @@ from eventspine.storage.records import (
     Stored,
 )
 from eventspine.storage.sqlite.failures import copies
+from eventspine.storage.sqlite.insert import Insert
 from eventspine.storage.sqlite.writer import SqliteWriter
 
-INSERT_EVENT = "INSERT INTO events VALUES (?, ?, ?, ?, ?)"
+INSERT_EVENT = Insert("events", ("sequence", "stream", "stream_version", "type", "encoded"))
 
-INSERT_COMMAND = """INSERT INTO commands
-    (stream, command_id, digest, last_version, event_count, append_time_us)
-    VALUES (?, ?, ?, ?, ?, ?)"""
+INSERT_COMMAND = Insert(
+    "commands",
+    ("stream", "command_id", "digest", "last_version", "event_count", "append_time_us"),
+)
 
 SELECT_COMMAND = """SELECT command_id, digest, last_version, event_count, append_time_us
     FROM commands WHERE stream = ? AND command_id = ?"""
@@ -110,8 +112,8 @@ class AppendGroups:
             (self._end,) = connection.execute(SELECT_END).fetchone()
         group = _Group(self, connection, end=self._end, careful=careful)
         group.outcomes = [group.judge(append) for append in appends]
-        connection.executemany(INSERT_COMMAND, group.commands)
-        connection.executemany(INSERT_EVENT, group.events)
+        INSERT_COMMAND.run(connection, group.commands)
+        INSERT_EVENT.run(connection, group.events)
         return group
 
     def _remember(self, versions: dict[str, int]) -> None:

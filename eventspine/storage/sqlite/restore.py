@@ -10,8 +10,12 @@ from collections.abc import Mapping, Sequence
 from eventspine.storage.records import LogEntry, NumberedCommand
 from eventspine.storage.sqlite.append import INSERT_EVENT, SELECT_END
 from eventspine.storage.sqlite.database import SqliteDatabase
+from eventspine.storage.sqlite.insert import Insert
 
-_INSERT_COMMAND = "INSERT INTO commands VALUES (?, ?, ?, ?, ?, ?, ?)"
+_INSERT_COMMAND = Insert(
+    "commands",
+    ("number", "stream", "command_id", "digest", "last_version", "event_count", "append_time_us"),
+)
 
 _SELECT_LAST_COMMAND = "SELECT ifnull(max(number), 0) FROM commands"
 
@@ -113,9 +117,9 @@ class SqliteLoader:
 
 
 def _insert(
-    connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[object, ...]]
+    connection: sqlite3.Connection, insert: Insert, rows: Sequence[tuple[object, ...]]
 ) -> None:
     try:
-        connection.executemany(statement, rows)
+        insert.run(connection, rows)
     except sqlite3.IntegrityError as error:
         raise OrderError(f"something is loaded twice: {error}") from error

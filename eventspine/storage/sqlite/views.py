@@ -14,6 +14,7 @@ from eventspine.storage.errors import ProgressMovedError
 from eventspine.storage.keys import after_prefix
 from eventspine.storage.records import KeyedRow, PartialRow, ViewBatch
 from eventspine.storage.sqlite.database import SqliteDatabase
+from eventspine.storage.sqlite.insert import Insert
 
 _LOAD_KEYS_MAX = 256
 _DROP_ROWS = 2_000
@@ -29,9 +30,11 @@ _LIST = f"""
     ORDER BY key, partition"""
 _LIST_BELOW = _LIST.replace("ORDER", "AND key < ? ORDER")
 _PROGRESS = f"SELECT partition, sequence FROM view_progress WHERE build = {_BUILD}"
-_SAVE_ROW = """
-    INSERT INTO view_rows (build, key, partition, sequence, encoded) VALUES (?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET sequence = excluded.sequence, encoded = excluded.encoded"""
+_SAVE_ROW = Insert(
+    "view_rows",
+    ("build", "key", "partition", "sequence", "encoded"),
+    "ON CONFLICT DO UPDATE SET sequence = excluded.sequence, encoded = excluded.encoded",
+)
 _SAVE_PROGRESS = """
     INSERT INTO view_progress (build, partition, sequence) VALUES (?, ?, ?)
     ON CONFLICT DO UPDATE SET sequence = excluded.sequence"""
@@ -143,13 +146,11 @@ def _save(connection: sqlite3.Connection, batches: Sequence[ViewBatch]) -> None:
         _check_progress(connection, build, batch)
         partition = batch.partition
         # In the order of the keys, neighbours are written to the same page one after the other.
-        connection.executemany(
-            _SAVE_ROW,
-            [
-                (build, key, partition, row.sequence, row.encoded)
-                for key, row in sorted(batch.rows.items())
-            ],
-        )
+        rows = [
+            (build, key, partition, row.sequence, row.encoded)
+            for key, row in sorted(batch.rows.items())
+        ]
+        _SAVE_ROW.run(connection, rows)
         for key, parked in batch.parked.items():
             if parked is None:
                 connection.execute(_RELEASE, (build, key, partition))
