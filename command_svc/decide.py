@@ -64,14 +64,17 @@ def check_sizes(events: tuple[DecidedEvent, ...]) -> None:
     Raises:
         LimitExceededError: They are too many or too large. Nothing was stored.
     """
-    check_size("events", len(events), EVENTS_MAX, limit="events", unit="events")
+    # Nearly all commands decide one small event, so limits are compared before anything is called.
+    if len(events) > EVENTS_MAX:
+        check_size("events", len(events), EVENTS_MAX, limit="events", unit="events")
     total = 0
     for index, event in enumerate(events):
         size = len(event.payload)
         total += size
         if size > EVENT_BYTES_MAX:
             check_size(f"events[{index}].payload", size, EVENT_BYTES_MAX, limit="event_bytes")
-    check_size("events", total, COMMAND_BYTES_MAX, limit="command_bytes")
+    if total > COMMAND_BYTES_MAX:
+        check_size("events", total, COMMAND_BYTES_MAX, limit="command_bytes")
 
 
 def _decided(category: Category, state: Any, command: Message) -> tuple[Message, ...]:

@@ -1,12 +1,18 @@
 """Between decide and append: each event becomes a record, encoded once, with its chain hash."""
 
 import hashlib
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
+
+from google.protobuf.descriptor import Descriptor
 
 from command_svc.command import Command, DecidedEvent
 from eventspine.storage.codec import encode
 from eventspine.storage.records import CommandRow, Head, NewRecord
 from eventspine.v1.record_pb2 import EventRecord
+
+_FIRST_FIELD = bytes([1 << 3 | 2])
+"""The tag of a message in field 1; a byte with its length follows where that is under 128."""
 
 
 class Encoder:
@@ -74,14 +80,11 @@ def digest_request(request: Any) -> tuple[bytes, int]:
     SHA-256 over the request's full name, the expectation of its header, and its fields without the
     header: a repeat with other metadata is the same command, one with another expectation is not.
     """
-    content = type(request)()
-    content.CopyFrom(request)
-    content.ClearField("header")
-    body = content.SerializeToString(deterministic=True)
+    shape = _shape(request.DESCRIPTOR)
+    body = _content(request, shape.header_first)
     header = request.header
     expected = header.expected.SerializeToString() if header.HasField("expected") else b""
-    name = request.DESCRIPTOR.full_name
-    told = f"{name}\n{len(expected)}\n".encode() + expected + body
+    told = b"%b\n%d\n%b%b" % (shape.name, len(expected), expected, body)
     return hashlib.sha256(told).digest(), len(body)
 
 
@@ -90,3 +93,31 @@ def command_row(command: Command, head: Head, event_count: int, append_time_us: 
     return CommandRow(
         command.header.command_id, command.digest, head.version, event_count, append_time_us
     )
+
+
+class _Shape(NamedTuple):
+    """A class of requests: its full name, and whether its header is field 1."""
+
+    name: bytes
+    header_first: bool
+
+
+@cache
+def _shape(descriptor: Descriptor) -> _Shape:
+    return _Shape(descriptor.full_name.encode(), descriptor.fields_by_name["header"].number == 1)
+
+
+def _content(request: Any, header_first: bool) -> bytes:
+    """Encodes a request without its header.
+
+    Fields are encoded in the order of their numbers, so a header in field 1 stands in front and is
+    cut off. That takes a quarter of the time of encoding a copy.
+    """
+    whole: bytes = request.SerializeToString(deterministic=True)
+    if header_first and whole[:1] == _FIRST_FIELD and whole[1] < 0x80:
+        return whole[2 + whole[1] :]
+    content = type(request)()
+    content.CopyFrom(request)
+    content.ClearField("header")
+    rest: bytes = content.SerializeToString(deterministic=True)
+    return rest

@@ -43,6 +43,15 @@ def test_other_content_is_another_command(other: bytes) -> None:
     assert other != digest()
 
 
+def test_the_length_of_the_header_makes_no_other_command() -> None:
+    assert digest(metadata={"k": "v" * 500}) == digest(correlation_id="x" * 100) == digest()
+
+
+def test_a_digest_is_the_one_that_earlier_versions_have_stored() -> None:
+    stored = "8010ef4340564fc47358a870f4032fae638c6fdd7ab7f4d948416fbeadf47d28"
+    assert digest(expected=Expectation(version=1)).hex() == stored
+
+
 def test_a_digest_leaves_the_request_as_it_was() -> None:
     request = pb.DepositRequest(header=CommandHeader(command_id="c"), account_id="a")
     before = request.SerializeToString()
