@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench import calls, commands, encodings, history, platform_figures, report, streams
 from bench.report import FOLDER, Found, say
+from devstack.collector import settle_collector
 
 PARTS: dict[tuple[str, ...], Callable[[Path], list[Found]]] = {
     ("P16", "P17"): commands.raw_commits,
@@ -35,6 +36,8 @@ def main() -> None:
     if unknown:
         known = ", ".join(name for names in PARTS for name in names)
         sys.exit(f"bench: nothing is called {', '.join(sorted(unknown))}; there are: {known}")
+    # As `eventspine dev` does.
+    settle_collector()
     FOLDER.mkdir(parents=True, exist_ok=True)
     # In the repository's own folder, because /tmp may be in memory, where an fsync costs nothing.
     folder = Path(tempfile.mkdtemp(dir=FOLDER, prefix="files-"))

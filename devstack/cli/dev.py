@@ -49,11 +49,13 @@ def run_loop(work: Coroutine[None, None, None]) -> None:
     Raises:
         CommandLineError: For what is wrong outside of the platform: a domain, a file, an address.
     """
+    from devstack.collector import settle_collector
     from devstack.domains import DomainNotFoundError
     from eventspine.domain.errors import DeclarationError
     from eventspine.rpc.host import AddressError, PortTakenError
     from eventspine.storage.errors import OwnedError, StoreFormatError
 
+    settle_collector()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(work)
