@@ -5,12 +5,13 @@ message, so a slow reader costs no memory: it falls behind, is told so, and read
 """
 
 import asyncio
+import logging
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from eventspine.rpc import limits
+from eventspine.rpc import limits, logs
 from eventspine.rpc.checks import check_duration, check_limit
 from eventspine.rpc.context import CallContext
 from eventspine.storage.connect import Backend
@@ -35,6 +36,8 @@ from query_svc.start import Start, Starts
 Reply = SubscribeResponse | bytes
 
 _RETRY_SECONDS = 0.1
+
+_log = logging.getLogger("eventspine.subscribe")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,9 +120,17 @@ class _Subscription:
 
     def confirmation(self) -> Reply:
         """Says where the subscription starts."""
-        confirmation = SubscriptionConfirmation(
-            subscription_id=str(uuid.uuid4()), cursor=self._cursor()
+        name, cursor = str(uuid.uuid4()), self._cursor()
+        stream = self._encoder.wanted.stream
+        logs.write(
+            _log,
+            logging.INFO,
+            "a subscription starts",
+            subscription_id=name,
+            cursor=cursor,
+            stream=stream,
         )
+        confirmation = SubscriptionConfirmation(subscription_id=name, cursor=cursor)
         return SubscribeResponse(confirmation=confirmation)
 
     def taken(self) -> None:

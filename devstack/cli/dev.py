@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import time
 from collections.abc import Coroutine
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +27,15 @@ Domains = Annotated[
 ]
 
 
+class LogLevel(StrEnum):
+    """From which level on log lines are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 def dev(
     db: Annotated[
         Path | None, typer.Option(help="Keep everything in this SQLite file; else in memory.")
@@ -37,9 +48,18 @@ def dev(
     ] = DEFAULT_ADDRESS,
     domain: Domains = None,
     tenant: Annotated[str, typer.Option(help="The tenant that events are stored for.")] = "default",
+    log_level: Annotated[
+        LogLevel,
+        typer.Option(
+            help="Log lines from here on, as JSON on standard error; info has each refusal."
+        ),
+    ] = LogLevel.WARNING,
 ) -> None:
     """Run commands, processor and queries in one process, until Ctrl-C."""
+    from eventspine.rpc import logs
+
     began = time.perf_counter()
+    logs.configure(logging.getLevelNamesMapping()[log_level.upper()])
     run_loop(_serve(db, address, domain or [], tenant, began))
 
 

@@ -1,6 +1,6 @@
 """Log lines of the services: one JSON object a line; promise: a command id can be grepped for.
 
-Every line of a call has `method`, `code`, `reason` and `duration_ms`, and `command_id` and `stream`
+Every line of a call that failed has `method`, `code` and `reason`, and `command_id` and `stream`
 where the request names them.
 """
 
