@@ -40,6 +40,15 @@ def make_stubs(project: Path) -> bool:
     return True
 
 
+def newer_proto(project: Path) -> Path | None:
+    """Returns a proto file of a project that is newer than its stub; None where there is none."""
+    for proto in sorted((project / "protos").rglob("*.proto")):
+        stub = _stubs_of(project, proto)[0]
+        if stub.is_file() and stub.stat().st_mtime_ns < proto.stat().st_mtime_ns:
+            return proto
+    return None
+
+
 def _stubs_of(project: Path, proto: Path) -> list[Path]:
     place = project / proto.relative_to(project / "protos").with_suffix("")
     return [place.with_name(place.name + ending) for ending in _ENDINGS]

@@ -72,7 +72,8 @@ def run_loop(work: Coroutine[None, None, None]) -> None:
     from devstack.collector import settle_collector
     from devstack.domains import DomainNotFoundError
     from eventspine.domain.errors import DeclarationError
-    from eventspine.rpc.host import AddressError, PortTakenError
+    from eventspine.rpc.address import AddressError
+    from eventspine.rpc.host import PortTakenError
     from eventspine.storage.errors import OwnedError, StoreFormatError
 
     settle_collector()
@@ -99,8 +100,12 @@ async def _serve(
 ) -> None:
     from devstack.domains import find_domains
     from devstack.embedded import Embedded
+    from devstack.stubs import newer_proto
 
     domains = find_domains(domain_names)
+    if domain_names and (proto := newer_proto(Path())) is not None:
+        text = "is newer than its stubs, which are hosted; make them anew: python -m devstack.stubs"
+        typer.echo(f"warning: {proto} {text}", err=True)
     async with Embedded(domains, db=db, address=address, tenant=tenant) as platform:
         names = ", ".join(domain.name for domain in domains)
         typer.echo(f"eventspine listens on {platform.address} (domains: {names})")
