@@ -10,6 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from eventspine.rpc.address import AddressError, split_address
+
 SQLITE_MIN = (3, 35, 0)
 FREE_BYTES_MIN = 2**30
 EXTRAS = (
@@ -90,14 +92,13 @@ def _disk(folder: Path) -> Finding:
 
 
 def _listening(address: str) -> Finding:
-    host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host, int(port)), timeout=1):
+        with socket.create_connection(split_address(address), timeout=1):
             taken = True
     except ConnectionRefusedError:
         taken = False
-    except (OSError, ValueError, OverflowError) as error:
-        text = f"cannot be reached: {error}; name it as host:port with --address"
+    except (OSError, AddressError) as error:
+        text = f"cannot be reached: {error}"
         return Finding(f"address {address}", "missing", text)
     text = "something listens here" if taken else "free; start a platform with `eventspine dev`"
     return Finding(f"address {address}", "ok" if taken else "note", text)

@@ -1,7 +1,8 @@
 """Failures of the command line: one sentence for people and an exit code, never a stack trace.
 
-Exit codes: 0 done · 1 done, and what was looked at is not as it should be · 2 called wrongly ·
-3 the platform refused · 4 the platform or the file could not be reached · 130 stopped by Ctrl-C.
+Exit codes: 0 done · 1 done, and what was looked at is not as it should be, or whoever read the
+output has gone · 2 called wrongly · 3 the platform refused · 4 the platform or the file could not
+be reached · 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations

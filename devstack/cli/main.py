@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Sequence
+from typing import NoReturn
 
 import typer
 
@@ -36,20 +38,22 @@ app.add_typer(views.app, name="views")
 app.add_typer(operate.imports, name="import")
 
 
-def main() -> None:
-    """Runs the command line; ends the process with one of the exit codes of `failure`."""
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command line; ends the process with one of the exit codes of `failure`.
+
+    Args:
+        arguments: What was typed after `eventspine`; None takes it from the process.
+    """
     # What the transport logs by itself is not for people; calls that fail say why.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        app()
+        app(args=arguments)
     except CommandLineError as error:
         typer.echo(f"eventspine: {error}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output has gone; keep the interpreter from complaining at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
 
 
 if __name__ == "__main__":

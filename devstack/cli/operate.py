@@ -44,8 +44,8 @@ def verify(
     else:
         for broken in last.breaks:
             typer.echo(f"{broken.stream}@{broken.stream_version}: {broken.problem}")
-        found = "NOT as it was stored" if last.breaks else "as it was stored"
-        typer.echo(f"{last.records:,} events of {last.streams:,} streams verified: {found}")
+        sound = f"{last.records:,} events are as they were stored; streams: {last.streams:,}"
+        typer.echo(f"{sound}, of which changed: {len(last.breaks)}" if last.breaks else sound)
     if last.breaks:
         raise typer.Exit(EXIT_FOUND)
 
@@ -168,12 +168,15 @@ def flights(
     """Replay real flights from New York in 2013 through the command service."""
     from devstack.flights_data import FlightsNotFoundError
     from devstack.replay import replay_flights
+    from eventspine.client.errors import CallError
 
     async def work() -> None:
         try:
             done = await replay_flights(address, days)
         except FlightsNotFoundError as error:
             stop(str(error))
+        except CallError as error:
+            stop(f"the replay broke off, and can be begun again: {error}", EXIT_UNREACHABLE)
         if as_json:
             typer.echo(line(done._asdict()))
         else:

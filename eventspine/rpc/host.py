@@ -15,6 +15,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from eventspine.rpc import limits
+from eventspine.rpc.address import split_address
 from eventspine.rpc.call import OpenCalls, stream_call, unary_call
 from eventspine.rpc.method import Method
 
@@ -35,12 +36,6 @@ OPTIONS: Final = (
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
 )
 """What the transport is told. Source: gRPC's keepalive guide."""
-
-PORT_MAX: Final = 65_535
-
-
-class AddressError(ValueError):
-    """The address cannot be one; the text says how to write it. Nothing is hosted."""
 
 
 class PortTakenError(Exception):
@@ -142,31 +137,28 @@ def _bind(server: aio.Server, address: str) -> str:
         AddressError: The address is not written as one.
         PortTakenError: Something else listens there, or the address is not of this machine.
     """
-    host, _, port = address.rpartition(":")
-    if not host.startswith("unix") and not (host and port.isdecimal() and int(port) <= PORT_MAX):
-        raise AddressError(
-            f"{address!r} is no address; write host:port with a port up to {PORT_MAX}, such as "
-            "127.0.0.1:7070"
-        )
-    if not host.startswith("unix") and port != "0":
-        _probe(address, host.strip("[]"), port)
+    on_network = not address.startswith("unix:")
+    if on_network:
+        host, port = split_address(address)
+        if port:
+            _probe(address, host, port)
     try:
         bound = server.add_insecure_port(address)
     except RuntimeError as error:
         raise PortTakenError(
             f"cannot listen on {address}; choose a free port of this machine, or port 0"
         ) from error
-    return address if host.startswith("unix") else f"{host}:{bound}"
+    return f"{address.rpartition(':')[0]}:{bound}" if on_network else address
 
 
-def _probe(address: str, host: str, port: str) -> None:
+def _probe(address: str, host: str, port: int) -> None:
     """Tries the address with a plain socket, because the transport does not say why it cannot.
 
     Raises:
         PortTakenError: Something else listens there, or the address is not of this machine.
     """
     try:
-        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         family, kind, protocol, _, place = found[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -15,10 +15,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from eventspine.rpc import limits
+from eventspine.rpc.address import AddressError
 from eventspine.rpc.call import DETAILS_KEY
 from eventspine.rpc.context import CallContext
 from eventspine.rpc.errors import StreamVersionConflictError
-from eventspine.rpc.host import AddressError, Host, PortTakenError
+from eventspine.rpc.host import Host, PortTakenError
 from eventspine.rpc.method import Method
 from eventspine.storage.errors import StoreUnavailableError
 from eventspine.v1.command_pb2 import AppendRequest, AppendResponse, CommandHeader
