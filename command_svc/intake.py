@@ -90,7 +90,7 @@ class Intake:
             for index, event in enumerate(request.events)
         )
         check_sizes(events)
-        _check_event_ids(events)
+        _check_event_ids(header.command_id, events)
         digest, _ = digest_request(request)
         return Command(request.stream, category, header, events, digest, deadline, caller)
 
@@ -155,7 +155,7 @@ def _expected(header: CommandHeader) -> Expected:
     return Expected(kind, expected.version)
 
 
-def _check_event_ids(events: tuple[DecidedEvent, ...]) -> None:
-    chosen = [event.event_id for event in events if event.event_id]
-    if len(set(chosen)) < len(chosen):
+def _check_event_ids(command_id: str, events: tuple[DecidedEvent, ...]) -> None:
+    ids = {event.event_id or f"{command_id}.{index}" for index, event in enumerate(events)}
+    if len(ids) < len(events):
         refuse("events", "two of them have the same event_id; give each its own")

@@ -79,6 +79,12 @@ def with_event(**fields: Any) -> AppendRequest:
     return request
 
 
+def an_event_id_that_another_event_gets() -> AppendRequest:
+    request = append_request(OPENED, OPENED, command_id="mine", expected=anyhow())
+    request.events[0].event_id = "mine.1"
+    return request
+
+
 def twice_the_same_event_id() -> AppendRequest:
     request = append_request(OPENED, OPENED, expected=anyhow())
     for event in request.events:
@@ -114,6 +120,7 @@ SECOND = Duration(seconds=1)
         (with_event(event_id="x" * 201), "events[0].event_id"),
         (with_event(payload=b"\xff\xff"), "events[0].payload"),
         (twice_the_same_event_id(), "events"),
+        (an_event_id_that_another_event_gets(), "events"),
         (waiting(views=["no.such.View"], max_wait=SECOND), "header.wait_for.views[0]"),
         (waiting(), "header.wait_for.max_wait"),
         (waiting(max_wait=Duration(seconds=31)), "header.wait_for.max_wait"),
