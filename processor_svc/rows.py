@@ -5,6 +5,7 @@ is lost or counted twice when the save fails: then all is forgotten and read aga
 """
 
 import asyncio
+import logging
 from bisect import insort
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -26,6 +27,11 @@ NO_KEY = b""
 
 ERROR_CHARACTERS_MAX = 1_000
 """How much is kept of what an exception says."""
+
+LOGGED_MAX = 100
+"""How many parked keys of a build and partition are logged one by one; all are listed."""
+
+_log = logging.getLogger("eventspine.park")
 
 
 class Misfit(NamedTuple):
@@ -197,6 +203,12 @@ class BuildRows:
             return
         if key != NO_KEY:
             self._parked_keys.add(decode_key(key))
+        if len(self._parked) < LOGGED_MAX:
+            _log.warning(
+                "%s parks key %s: version %d of stream %s cannot be applied: %s",
+                *(self.build_id, decode_key(key), misfit.stream_version, misfit.stream),
+                misfit.error[:ERROR_CHARACTERS_MAX],
+            )
         self._waiting[key] = [misfit.sequence]
         self._parked_changed.add(key)
         self._parked[key] = Parked(

@@ -34,6 +34,17 @@ async def test_a_parked_key_is_listed_with_what_is_needed_to_mend_it(platform: P
     assert "cannot apply 666" in key.error
 
 
+async def test_a_parked_key_is_logged_once_with_the_event_that_parked_it(
+    platform: Platform, caplog: pytest.LogCaptureFixture
+) -> None:
+    platform.poison.amounts.add(POISON)
+    await platform.deposit("ann", 1, POISON, 2, 3)
+    await parked(platform)
+    lines = [record.getMessage() for record in caplog.records if record.name == "eventspine.park"]
+    assert [line for line in lines if "version 2 of stream account/ann" in line] == lines
+    assert len(lines) == 1
+
+
 async def test_a_retry_before_anything_is_mended_leaves_the_key_parked(
     platform: Platform,
 ) -> None:
