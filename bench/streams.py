@@ -24,7 +24,7 @@ from eventspine.v1.subscription_pb2 import SubscribeRequest, SubscribeResponse
 
 SUBSCRIBE = "/eventspine.v1.QueryService/Subscribe"
 RAW = "/bench.Raw/Call"
-HISTORY_EVENTS = 30_000
+HISTORY_EVENTS = 60_000
 BATCH_RECORDS = 100
 SUBSCRIBERS = 200
 CHANNELS = 4
