@@ -14,11 +14,12 @@ from eventspine.rpc.errors import (
 )
 from eventspine.rpc.method import Method
 from eventspine.storage.connect import Backend
+from eventspine.storage.keys import decode_key, key_json
 from eventspine.storage.records import Build, Builds
 from eventspine.storage.tail import LogTail
 from eventspine.v1 import admin_pb2 as pb
 from processor_svc import builds as steps
-from processor_svc.compare import Side, compare, key_json
+from processor_svc.compare import Side, compare
 from processor_svc.export import Export
 from processor_svc.parked import retry
 from processor_svc.project import Borrowed, Processor
@@ -190,9 +191,10 @@ class AdminService:
         serving, compared = steps.found(view, builds, 0), steps.found(view, builds, number)
         if compared.state in ("serving", "building"):
             lag = await self._status.lag_events(view, compared)
-            cure = f"is {lag} events behind; wait" if lag else "serves; compare another one"
+            behind = f"is building and {lag} events behind; wait"
+            why = "serves; compare another one" if compared.state == "serving" else behind
             raise ViewStateError(
-                f"build {number} of view {view} is {compared.state} and {cure}",
+                f"build {number} of view {view} {why}",
                 state=compared.state,
             )
         async with self._processor.borrow(view, serving, compared) as borrowed:
@@ -287,7 +289,7 @@ class AdminService:
             (rows, key)
             for rows in borrowed.rows
             for key in rows.parked_keys()
-            if not asked or _same_json(asked, key_json(key))
+            if not asked or _same_json(asked, key_json(decode_key(key)))
         ]
         if asked and not chosen:
             raise RowNotFoundError(

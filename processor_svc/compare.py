@@ -1,7 +1,5 @@
 """Compares two builds of a view row by row; promise: both stand at the same place of the log."""
 
-import json
-from base64 import b64encode
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
@@ -9,7 +7,7 @@ from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 
 from eventspine.domain.declared import ViewDeclaration
-from eventspine.storage.keys import decode_key
+from eventspine.storage.keys import decode_key, key_json
 from eventspine.storage.merging import merged
 from eventspine.storage.ports import ViewStore
 from eventspine.storage.records import KeyedRow
@@ -62,15 +60,6 @@ async def compare(
     return answer
 
 
-def key_json(key: bytes) -> str:
-    """Returns an encoded key as a JSON list of its values; bytes in base64."""
-    values = [
-        b64encode(value).decode() if isinstance(value, bytes) else value
-        for value in decode_key(key)
-    ]
-    return json.dumps(values, ensure_ascii=False)
-
-
 _NO_ROW = KeyedRow(b"", ())
 
 
@@ -110,7 +99,9 @@ def _message(declaration: ViewDeclaration, side: Side, row: KeyedRow | None) -> 
 
 def _difference(key: bytes, serving: Message | None, compared: Message | None) -> RowDifference:
     return RowDifference(
-        key_json=key_json(key), serving_json=_json(serving), compared_json=_json(compared)
+        key_json=key_json(decode_key(key)),
+        serving_json=_json(serving),
+        compared_json=_json(compared),
     )
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from eventspine.storage.connect import Backend
+from eventspine.storage.keys import decode_key, key_json
 from eventspine.storage.progress import build_id
 from eventspine.storage.records import Build, Builds, Parked
 from eventspine.storage.tail import LogTail
 from eventspine.v1 import admin_pb2 as pb
 from eventspine.v1.record_pb2 import PartitionSequence
-from processor_svc.compare import key_json
 from processor_svc.project import Processor
 
 PARKED_MAX = 1_000
@@ -80,7 +80,7 @@ def places(sequences: Sequence[int]) -> list[PartitionSequence]:
 
 def _parked_key(parked: Parked) -> pb.ParkedKey:
     answer = pb.ParkedKey(
-        key_json=key_json(parked.key),
+        key_json=key_json(decode_key(parked.key)),
         partition=parked.partition,
         sequence=parked.sequence,
         stream=parked.stream,

@@ -1,7 +1,6 @@
 """Keys out of requests: whole ones and leading parts; each refusal names the field and the cure."""
 
 import binascii
-import json
 import re
 from collections.abc import Sequence
 
@@ -73,12 +72,6 @@ def parsed_key(view: ViewDeclaration, texts: Sequence[str]) -> Key:
         refuse("key_prefix", f"has {len(texts)} values; the key has {len(fields)}: {names}")
     pairs = enumerate(zip(fields, texts, strict=False))
     return tuple(_parsed(f"key_prefix[{place}]", field, text) for place, (field, text) in pairs)
-
-
-def shown_key(key: Key) -> str:
-    """Returns a key as a JSON list, for people; bytes are hexadecimal."""
-    values = [value.hex() if isinstance(value, bytes) else value for value in key]
-    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
 
 
 def _value(request: Message, name: str) -> KeyValue:

@@ -19,7 +19,7 @@ from eventspine.rpc.errors import (
     ViewNotFoundError,
 )
 from eventspine.storage.connect import Backend
-from eventspine.storage.keys import encode_key
+from eventspine.storage.keys import encode_key, key_json
 from eventspine.storage.merging import merged
 from eventspine.storage.progress import ServingBuilds
 from eventspine.storage.records import KeyedRow, PartialRow
@@ -27,7 +27,7 @@ from eventspine.v1.query_pb2 import ListRowsRequest, ListRowsResponse, QueryHead
 from query_svc.cursor import RowsCursor, decode_rows, encode_rows
 from query_svc.feed import Page
 from query_svc.freshness import Freshness, Served, served
-from query_svc.keys import leading_key, parsed_key, shown_key, whole_key
+from query_svc.keys import leading_key, parsed_key, whole_key
 from query_svc.settings import BATCH_BYTES_MAX, BATCH_RECORDS_MAX
 from query_svc.splice import Field, field, fitting
 
@@ -105,9 +105,9 @@ class Rows:
         row = encoded_row(view, build, partials)
         if row is None:
             raise RowNotFoundError(
-                f"view {view.name} has no row with key {shown_key(key)}",
+                f"view {view.name} has no row with key {key_json(key)}",
                 view=view.name,
-                key=shown_key(key),
+                key=key_json(key),
                 stale="true" if result.stale else "false",
             )
         rest: bytes = query.response(result=result).SerializeToString()

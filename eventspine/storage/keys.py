@@ -13,6 +13,7 @@ Source: the tuple layer of FoundationDB, with a longer end mark, since there a s
 beginning of another one that goes on with 00.
 """
 
+import json
 from collections.abc import Callable
 
 from eventspine.domain.view import Key, KeyValue
@@ -43,6 +44,12 @@ def encode_key(values: Key) -> bytes:
         TypeError: A value is not a string, bytes, a whole number or a truth value.
     """
     return b"".join([_ENCODERS[type(value)](value) for value in values])
+
+
+def key_json(values: Key) -> str:
+    """Returns key values as a JSON list, for people and for requests; bytes are hexadecimal."""
+    plain = [value.hex() if isinstance(value, bytes) else value for value in values]
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
 
 
 def decode_key(encoded: bytes) -> Key:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventspine.domain.view import Key, KeyValue
-from eventspine.storage.keys import after_prefix, decode_key, encode_key
+from eventspine.storage.keys import after_prefix, decode_key, encode_key, key_json
 
 NUMBERS = st.integers(-(2**63), 2**64 - 1) | st.integers(-300, 300)
 # Few letters, with the two that are escaped, so that one text is often the beginning of another.
@@ -98,3 +98,8 @@ def test_a_value_of_another_type_is_refused() -> None:
 def test_bytes_that_are_no_key_are_refused(encoded: bytes) -> None:
     with pytest.raises(ValueError):  # each kind of damage has its own text
         decode_key(encoded)
+
+
+def test_a_key_is_shown_as_json_with_bytes_in_hexadecimal() -> None:
+    assert key_json(('a"é', -3, b"\x00\xff", True)) == '["a\\"é",-3,"00ff",true]'
+    assert key_json(()) == "[]"
