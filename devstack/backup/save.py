@@ -13,7 +13,7 @@ from devstack.backup.manifest import (
     read_manifest,
     write_manifest,
 )
-from devstack.backup.segment import SegmentEntry, SegmentWriter
+from devstack.backup.segment import DamagedBackupError, SegmentEntry, SegmentWriter
 from eventspine.v1 import admin_pb2, record_pb2
 from eventspine.v1.admin_pb2_grpc import AdminServiceStub
 
@@ -53,12 +53,14 @@ def save(
 
     Raises:
         OtherStoreError: The folder's backup is of another store.
-        DamagedBackupError: The folder's manifest is damaged.
+        DamagedBackupError: The folder's manifest is damaged, or a segment is missing or of another
+            size: what would be added could never be restored.
         grpc.RpcError: The platform refused or went away.
     """
     folder.mkdir(parents=True, exist_ok=True)
     status = stub.GetStatus(admin_pb2.GetStatusRequest())
     before = _earlier(folder, status)
+    _check_present(folder, before)
     _delete_leftovers(folder, before)
     writer = _Segments(folder, len(before.segments), segment_bytes)
     try:
@@ -100,6 +102,15 @@ def _earlier(folder: Path, status: admin_pb2.GetStatusResponse) -> Manifest:
             f"{status.store_id}; choose another folder"
         )
     return before
+
+
+def _check_present(folder: Path, manifest: Manifest) -> None:
+    for segment in manifest.segments:
+        path = folder / segment.name
+        if not path.is_file() or path.stat().st_size != segment.size:
+            raise DamagedBackupError(
+                f"segment {segment.name} is missing or cut off; back up into a new folder"
+            )
 
 
 def _delete_leftovers(folder: Path, manifest: Manifest) -> None:

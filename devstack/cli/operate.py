@@ -96,7 +96,7 @@ def restore(
     from devstack.backup.restore import restore_backup
     from devstack.backup.segment import DamagedBackupError
     from devstack.domains import find_domains
-    from eventspine.storage.sqlite.restore import NotEmptyError
+    from eventspine.storage.sqlite.restore import NotEmptyError, OrderError
 
     async def work() -> None:
         restored = await restore_backup(folder, db, find_domains(domain or []))
@@ -114,6 +114,8 @@ def restore(
         run_loop(work())
     except (DamagedBackupError, NoBackupError, NotEmptyError) as error:
         stop(str(error), EXIT_FOUND)
+    except OrderError as error:
+        stop(f"the backup is damaged: {error}", EXIT_FOUND)
     except OSError as error:
         stop(f"cannot restore: {error}", EXIT_UNREACHABLE)
 
