@@ -9,12 +9,16 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from eventspine.domain.declared import Declarations
 from eventspine.rpc.errors import ViewStateError
 from eventspine.storage.connect import Backend
-from eventspine.storage.errors import ProgressMovedError, StoreUnavailableError
+from eventspine.storage.errors import (
+    OutcomeUnknownError,
+    ProgressMovedError,
+    StoreUnavailableError,
+)
 from eventspine.storage.progress import build_id
 from eventspine.storage.records import Build, Builds
 from eventspine.storage.tail import LogTail
@@ -25,6 +29,8 @@ from processor_svc.rows import BuildRows
 from processor_svc.turn import WAIT_SECONDS_MAX, WAIT_SECONDS_MIN, Projector
 
 _log = logging.getLogger("eventspine.project")
+
+_Result = TypeVar("_Result")
 
 
 class Borrowed(NamedTuple):
@@ -62,6 +68,7 @@ class Processor:
         self._caught_up: dict[str, int] = {}
         self._views: dict[str, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._steps: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
         """Makes first builds and begins to fold. The tail must have been started.
@@ -85,9 +92,10 @@ class Processor:
 
     async def stop(self) -> None:
         """Stops folding. What was not saved is folded again after the next start."""
-        for task in self._tasks:
+        under_way = [*self._tasks, *self._steps]
+        for task in under_way:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*under_way, return_exceptions=True)
 
     async def build(self, view: str, code_version: int) -> Build:
         """Starts a build of a code version, or returns the one that is under way.
@@ -106,10 +114,7 @@ class Processor:
             ViewNotFoundError: No hosted domain declares the view.
         """
         self.lifecycle.declared(view)
-        async with self._lock(view):
-            builds = await self.lifecycle.change(view, step)
-            await self._follow(view, builds)
-            return builds
+        return await self._whole(self._change(view, step))
 
     async def retire(self, view: str, number: int) -> Builds:
         """Deletes a build with its rows; begun anew after a crash, it goes on.
@@ -119,11 +124,7 @@ class Processor:
             ViewStateError: It serves.
         """
         self.lifecycle.declared(view)
-        async with self._lock(view):
-            aside = await self.lifecycle.change(view, lambda now: retiring(view, now, number))
-            await self._follow(view, aside)
-            await self._backend.views.drop(build_id(view, number))
-            return await self.lifecycle.change(view, lambda now: retired(now, number))
+        return await self._whole(self._retire(view, number))
 
     @asynccontextmanager
     async def borrow(self, view: str, *builds: Build) -> AsyncIterator[tuple[Borrowed, ...]]:
@@ -135,9 +136,9 @@ class Processor:
         """
         async with self._lock(view):
             now = await self.lifecycle.builds(view)
-            for build in builds:
-                await self._take_out(build_id(view, build.number))
             try:
+                for build in builds:
+                    await self._take_out(build_id(view, build.number))
                 yield tuple([await self._borrowed(view, build) for build in builds])
             except ProgressMovedError as error:
                 raise ViewStateError(
@@ -172,6 +173,26 @@ class Processor:
         declaration = self._declarations.views.get(view)
         return declaration is not None and build.code_version in declaration.versions
 
+    async def _change(self, view: str, step: Callable[[Builds], Steps]) -> Builds:
+        async with self._lock(view):
+            builds = await self.lifecycle.change(view, step)
+            await self._follow(view, builds)
+            return builds
+
+    async def _retire(self, view: str, number: int) -> Builds:
+        async with self._lock(view):
+            aside = await self.lifecycle.change(view, lambda now: retiring(view, now, number))
+            await self._follow(view, aside)
+            await self._backend.views.drop(build_id(view, number))
+            return await self.lifecycle.change(view, lambda now: retired(now, number))
+
+    async def _whole(self, step: Coroutine[Any, Any, _Result]) -> _Result:
+        """Takes a step to its end though its caller goes away: half of one must not stay."""
+        task = asyncio.create_task(step, name="step")
+        self._steps.add(task)
+        task.add_done_callback(self._steps.discard)
+        return await asyncio.shield(task)
+
     async def _follow(self, view: str, builds: Builds) -> None:
         """Takes out what is no longer to be folded, and begins with what is."""
         going = {build_id(view, build.number) for build in builds.builds if not build.paused}
@@ -202,9 +223,12 @@ class Processor:
 
     async def _take_out(self, name: str) -> None:
         self._caught_up.pop(name, None)
-        for rows in self._builds.pop(name, ()):
+        taken = self._builds.pop(name, ())
+        # All at once: whoever waits here may give up, and must leave nothing that still folds.
+        for rows in taken:
+            rows.active = False
+        for rows in taken:
             async with rows.lock:
-                rows.active = False
                 rows.forget()
 
     async def _borrowed(self, view: str, build: Build) -> Borrowed:
@@ -234,7 +258,7 @@ class Processor:
             try:
                 await self.change(view, lambda now: caught_up(now, int(number)))
                 return
-            except StoreUnavailableError as error:
+            except (StoreUnavailableError, OutcomeUnknownError) as error:
                 _log.warning("%s is ready, but that cannot be kept yet: %s", name, error)
             await asyncio.sleep(seconds)
             seconds = min(seconds * 2, WAIT_SECONDS_MAX)
