@@ -102,6 +102,8 @@ async def _serve(
     from devstack.embedded import Embedded
     from devstack.stubs import newer_proto
 
+    # From here on, so that a signal during the start is not lost, and ends in the same order.
+    stopped = _stop_signal()
     domains = find_domains(domain_names)
     if domain_names and (proto := newer_proto(Path())) is not None:
         text = "is newer than its stubs, which are hosted; make them anew: python -m devstack.stubs"
@@ -115,7 +117,7 @@ async def _serve(
         for example in _examples(platform.address):
             typer.echo(f"  {example}")
         typer.echo(f"ready after {time.perf_counter() - began:.2f} s; Ctrl-C stops")
-        await _until_stopped()
+        await stopped.wait()
         typer.echo("stopping")
 
 
@@ -135,9 +137,10 @@ def _examples(address: str) -> list[str]:
     ]
 
 
-async def _until_stopped() -> None:
+def _stop_signal() -> asyncio.Event:
+    """Returns what is set when the process is asked to stop."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    await stopped.wait()
+    return stopped
