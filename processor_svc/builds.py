@@ -38,15 +38,22 @@ def found(view: str, builds: Sequence[Build], number: int) -> Build:
     )
 
 
+def under_way(builds: Builds, code_version: int) -> Build | None:
+    """Returns the build of a code version that is under way or waits to be switched to."""
+    for build in reversed(builds.builds):
+        if build.state in ("building", "ready") and build.code_version == code_version:
+            return build
+    return None
+
+
 def begun(builds: Builds, code_version: int) -> Steps:
     """Adds a build, unless one of that code version is under way or waits to be switched to.
 
     Its number is above every earlier one, also of builds that were deleted since, because the
     revision counts every step.
     """
-    for build in builds.builds:
-        if build.state in ("building", "ready") and build.code_version == code_version:
-            return builds.builds
+    if under_way(builds, code_version) is not None:
+        return builds.builds
     state = "building" if builds.builds else "serving"
     return (*builds.builds, Build(builds.revision + 1, code_version, state, paused=False))
 

@@ -22,7 +22,15 @@ from eventspine.storage.errors import (
 from eventspine.storage.progress import build_id
 from eventspine.storage.records import Build, Builds
 from eventspine.storage.tail import LogTail
-from processor_svc.builds import Lifecycle, Steps, begun, caught_up, retired, retiring
+from processor_svc.builds import (
+    Lifecycle,
+    Steps,
+    begun,
+    caught_up,
+    retired,
+    retiring,
+    under_way,
+)
 from processor_svc.follow import Follower
 from processor_svc.rebuild import HISTORY, catch_up
 from processor_svc.rows import BuildRows
@@ -105,7 +113,8 @@ class Processor:
         """
         version = self.lifecycle.code_version(view, code_version)
         builds = await self.change(view, lambda now: begun(now, version))
-        return max(build for build in builds.builds if build.code_version == version)
+        # The very first build of a view is not under way: it serves at once.
+        return under_way(builds, version) or builds.builds[-1]
 
     async def change(self, view: str, step: Callable[[Builds], Steps]) -> Builds:
         """Takes a step with the builds of a view, and folds those that are to be folded then.

@@ -62,6 +62,17 @@ async def test_building_again_while_a_build_is_under_way_starts_nothing(
     assert await built(platform) == await built(platform) == 2
 
 
+async def test_building_again_answers_the_build_that_waits_and_not_the_one_that_serves(
+    platform: Platform,
+) -> None:
+    for _ in range(2):
+        number = await built(platform)
+        await platform.admin.switch_view(pb.SwitchViewRequest(view=BALANCE, build=number), CALL)
+    assert await states(platform) == [(1, "ready"), (2, "standby"), (number, "serving")]
+    answer = await platform.admin.build_view(pb.BuildViewRequest(view=BALANCE), CALL)
+    assert (answer.build.build, answer.build.state) == (1, pb.BUILD_STATE_READY)
+
+
 async def test_equal_builds_compare_as_the_same(platform: Platform) -> None:
     await filled(platform)
     number = await built(platform)
