@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 
 from eventspine.domain.declared import ViewDeclaration
 from eventspine.storage.keys import decode_key, key_json
-from eventspine.storage.merging import merged
+from eventspine.storage.merging import code_of, merged
 from eventspine.storage.ports import ViewStore
 from eventspine.storage.records import KeyedRow
 from eventspine.v1.admin_pb2 import CompareViewResponse, RowDifference
@@ -39,12 +39,16 @@ async def compare(
         StoreUnavailableError: Rows cannot be read.
     """
     answer = CompareViewResponse()
+    merges = [code_of(declaration, side.code_version).merge for side in (serving, compared)]
+    alike = merges[0] is merges[1]
     async for left, right in _pairs(_rows(store, serving), _rows(store, compared)):
-        if left is not None and right is not None and left.partials == right.partials:
+        if alike and left is not None and right is not None and left.partials == right.partials:
             answer.same += 1
             continue
         ours = _message(declaration, serving, left)
         theirs = _message(declaration, compared, right)
+        if ours is None and theirs is None:
+            continue
         if ours is None:
             answer.only_compared += 1
         elif theirs is None:

@@ -20,7 +20,7 @@ from eventspine.rpc.errors import (
 )
 from eventspine.storage.connect import Backend
 from eventspine.storage.keys import encode_key, key_json
-from eventspine.storage.merging import merged
+from eventspine.storage.merging import code_of, merged
 from eventspine.storage.progress import ServingBuilds
 from eventspine.storage.records import KeyedRow, PartialRow
 from eventspine.v1.query_pb2 import ListRowsRequest, ListRowsResponse, QueryHeader
@@ -54,9 +54,7 @@ def encoded_row(
         DomainDefectError: The view's `merge` failed, or is missing.
     """
     kept = [partial for partial in partials if partial.encoded is not None]
-    versions = view.versions
-    code = versions.get(build.code_version) or versions[max(versions)]
-    if len(kept) == 1 and code.merge is None:
+    if len(kept) == 1 and code_of(view, build.code_version).merge is None:
         return kept[0].encoded
     row = merged(view, kept, code_version=build.code_version)
     return None if row is None else row.SerializeToString(deterministic=True)

@@ -1,12 +1,20 @@
 """From the partial rows of the log partitions to the one row that readers see."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from google.protobuf.message import Message
 
 from eventspine.domain.declared import ViewDeclaration
 from eventspine.domain.errors import DomainDefectError
+from eventspine.domain.view import View
 from eventspine.storage.records import PartialRow
+
+
+def code_of(declaration: ViewDeclaration, code_version: int) -> View[Any]:
+    """Returns a version of a view's code; the newest for one that this process does not have."""
+    versions = declaration.versions
+    return versions[code_version if code_version in versions else max(versions)]
 
 
 def merged(
@@ -26,8 +34,7 @@ def merged(
     rows = [declaration.row.FromString(p.encoded) for p in partials if p.encoded is not None]
     if not rows:
         return None
-    versions = declaration.versions
-    merge = versions[code_version if code_version in versions else max(versions)].merge
+    merge = code_of(declaration, code_version).merge
     if merge is None:
         if len(rows) > 1:
             raise DomainDefectError(

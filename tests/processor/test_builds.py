@@ -1,16 +1,22 @@
 """The life of builds on every backend: built beside, compared, switched, rolled back, retired."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
+from bank.v1.views_pb2 import BankTotals
 from eventspine.rpc.errors import InvalidRequestError, ViewNotFoundError, ViewStateError
+from eventspine.storage.connect import open_memory
 from eventspine.storage.errors import ProgressMovedError
 from eventspine.storage.keys import encode_key
+from eventspine.storage.memory.views import MemoryViewStore
 from eventspine.storage.progress import build_id
 from eventspine.storage.records import Build, Builds, PartialRow, ViewBatch
 from eventspine.v1 import admin_pb2 as pb
 from processor_svc import builds as steps
+from processor_svc.compare import Side, compare
 from tests.processor.platform import CALL, Platform
 from tests.processor.views import BALANCE, TOTALS, declarations
 
@@ -107,6 +113,31 @@ async def test_a_comparison_finds_every_difference_and_shows_it(platform: Platfo
     assert [json.loads(one.key_json) for one in found.differences] == [["a1"], ["a3"], ["new"]]
     assert found.differences[0].compared_json == ""
     assert json.loads(found.differences[1].serving_json)["owner"] == "a3"
+
+
+async def test_code_that_only_merges_otherwise_makes_other_rows() -> None:
+    store, row = MemoryViewStore(), BankTotals(bank="bank", deposited_cents=1)
+    partial = PartialRow(0, 1, row.SerializeToString())
+    for number in (1, 2):
+        rows = {encode_key((name,)): partial for name in ("a", "b")}
+        await store.save([ViewBatch(build_id(TOTALS, number), 0, 0, 1, rows, {})])
+    declared = declarations(Platform(open_memory()).poison).views[TOTALS]
+
+    def doubled(partials: Sequence[BankTotals]) -> BankTotals:
+        return BankTotals(bank="bank", deposited_cents=2 * partials[0].deposited_cents)
+
+    def none(partials: Sequence[BankTotals]) -> None:
+        return None
+
+    for merge, expected in ((declared.versions[1].merge, (2, 0)), (doubled, (0, 2))):
+        versions = {1: declared.versions[1], 2: replace(declared.versions[1], merge=merge)}
+        view = replace(declared, versions=versions)
+        sides = Side(build_id(TOTALS, 1), 1), Side(build_id(TOTALS, 2), 2)
+        found = await compare(store, view, *sides)
+        assert (found.same, found.different) == expected
+    silent = replace(declared, versions={1: replace(declared.versions[1], merge=none)})
+    found = await compare(store, silent, Side("x", 1), Side(build_id(TOTALS, 2), 1))
+    assert found == pb.CompareViewResponse()
 
 
 async def test_other_code_is_compared_switched_to_and_rolled_back(platform: Platform) -> None:
