@@ -34,6 +34,7 @@ def main() -> None:
         "platform": platform,
         "echo": echo,
         "stream": stream,
+        "push": push,
         "sockets": sockets,
     }
     run_loop(_serve(servers[kind](Path(argument))))
@@ -72,6 +73,33 @@ async def stream(messages: Path) -> AsyncIterator[tuple[str, Answer]]:
     method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_stream_rpc_method_handler(handler)
     async with _bare("Call", method) as address:
         yield address, _no_answer
+
+
+@asynccontextmanager
+async def push(_: Path) -> AsyncIterator[tuple[str, Answer]]:
+    """Bare streams; `COUNT BYTES` writes so many messages of that size to each of them."""
+    queues: list[asyncio.Queue[bytes]] = []
+
+    async def handler(
+        request: bytes, context: aio.ServicerContext[bytes, bytes]
+    ) -> AsyncIterator[bytes]:
+        queue: asyncio.Queue[bytes] = asyncio.Queue()
+        queues.append(queue)
+        while True:
+            yield await queue.get()
+
+    async def answer(line: str) -> str:
+        count, size = map(int, line.split())
+        message = bytes(size)
+        for _ in range(count):
+            for queue in queues:
+                queue.put_nowait(message)
+            await asyncio.sleep(PAUSE_SECONDS)
+        return str(len(queues))
+
+    method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_stream_rpc_method_handler(handler)
+    async with _bare("Call", method) as address:
+        yield address, answer
 
 
 @asynccontextmanager
