@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROTOS := $(shell find protos -name '*.proto')
 DAYS ?= 14
-DB ?= var/flights.db
+DB ?= var/flights-$(DAYS)-days.db
 
 .PHONY: help run test check bench format lock image clean
 
@@ -31,7 +31,7 @@ $(VENV)/.ready: $(VENV)/.locked pyproject.toml $(PROTOS)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-run: $(VENV)/.ready ## Replay real flights through the platform and check every total (DAYS=14, DB=var/flights.db)
+run: $(VENV)/.ready ## Replay real flights through the platform and check every total (DAYS=14, DB=FILE)
 	$(BIN)/python -m devstack.tour --days $(DAYS) --db $(DB)
 
 test: $(VENV)/.ready ## Run all tests

@@ -240,7 +240,7 @@ WRONG_CALLS = (
     (2, "127.0.0.1:0", "two domains have it", ["dev", "--domain", "domains.bank.domain:BANK"]),
     (2, "127.0.0.1:0", "make it first", ["dev", "--db", "/nope/bank.db"]),
     (2, "127.0.0.1:0", "give the path of a file", ["dev", "--db", "/tmp"]),
-    (2, "127.0.0.1:0", "cannot be opened as a store", ["dev", "--db", __file__]),
+    (2, "127.0.0.1:0", "cannot be opened as a store", ["dev", "--db", "{text}"]),
     (2, "nonsense", "write host:port", ["dev"]),
     (2, "127.0.0.1:99999", "write host:port", ["dev"]),
     (2, "", "is no name of a domain", ["new", "1x"]),
@@ -253,8 +253,11 @@ WRONG_CALLS = (
     ids=[" ".join(c[3]) for c in WRONG_CALLS],
 )
 def test_a_wrong_call_ends_with_its_code_and_a_sentence(
-    cli: CommandLine, code: int, address: str, words: str, arguments: list[str]
+    cli: CommandLine, tmp_path: Path, code: int, address: str, words: str, arguments: list[str]
 ) -> None:
+    text = tmp_path / "text.db"
+    text.write_text("not a store, and longer than the header of one would be" * 20)
+    arguments = [argument.replace("{text}", str(text)) for argument in arguments]
     where = ["--address", address.replace("@", cli.address)] if address else []
     ran = cli(*arguments, *where)
     assert ran.code == code

@@ -49,6 +49,11 @@ class SqliteEventStore:
         self._db = db
         self._commit = db.appends.commit
 
+    @property
+    def commits(self) -> int:
+        """How many transactions of all kinds have been committed since the file was opened."""
+        return self._db.commits
+
     async def append(self, appends: Sequence[Append]) -> list[Outcome]:
         """Stores each append or not, on its own, in one group with all that waits; see the port."""
         outcomes: list[Outcome] = await self._db.writer.group(self._commit, appends)
