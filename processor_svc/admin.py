@@ -285,11 +285,12 @@ class AdminService:
         return ends
 
     async def _retried(self, view: str, borrowed: Borrowed, asked: str) -> pb.RetryParkedResponse:
+        wanted = _parsed(asked)
         chosen = [
             (rows, key)
             for rows in borrowed.rows
             for key in rows.parked_keys()
-            if not asked or _same_json(asked, key_json(decode_key(key)))
+            if not asked or wanted == json.loads(key_json(decode_key(key)))
         ]
         if asked and not chosen:
             raise RowNotFoundError(
@@ -327,10 +328,15 @@ def _build(request: Any) -> int:
     return int(request.build)
 
 
-def _same_json(asked: str, known: str) -> bool:
+def _parsed(key_json: str) -> object:
+    """Returns the key that a request names, as JSON; None for all.
+
+    Raises:
+        InvalidRequestError: It is no JSON.
+    """
     try:
-        return bool(json.loads(asked) == json.loads(known))
-    except ValueError as error:
+        return json.loads(key_json) if key_json else None
+    except (ValueError, RecursionError) as error:
         raise InvalidRequestError(
             Violation("key_json", f"is no JSON ({error}); send it as ListParked tells it")
         ) from error

@@ -95,6 +95,14 @@ async def test_only_the_key_that_is_asked_for_is_tried_again(platform: Platform)
         await retried(platform, "bob")
 
 
+@pytest.mark.parametrize("text", ["bob", "[", "[" * 100_000])
+async def test_a_key_that_is_no_json_is_refused_also_where_nothing_is_parked(
+    platform: Platform, text: str
+) -> None:
+    with pytest.raises(InvalidRequestError, match="key_json"):
+        await retried(platform, text)
+
+
 async def test_parked_keys_and_what_waits_on_them_outlive_the_process(platform: Platform) -> None:
     platform.poison.amounts.add(POISON)
     await platform.deposit("ann", 1, POISON)
