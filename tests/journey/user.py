@@ -103,24 +103,31 @@ class User:
         return Reader(self.queries.Subscribe(SubscribeRequest(**fields)))
 
 
+def slow_channel(address: str) -> aio.Channel:
+    """Returns a channel of its own whose windows do not grow, so that who stops reading stalls.
+
+    A transport that measures its line may take tens of megabytes ahead of its reader.
+    """
+    options = [("grpc.http2.bdp_probe", 0), ("grpc.use_local_subchannel_pool", 1)]
+    return aio.insecure_channel(address, options=options)
+
+
 class Reader:
     """One subscription, and all that was read of it.
 
     Attributes:
         messages: What has come so far.
+        records: The events of it.
     """
 
     def __init__(self, call: Any) -> None:
         self.call = call
         self.messages: list[SubscribeResponse] = []
+        self.records: list[EventRecord] = []
 
     @property
     def kinds(self) -> list[str]:
         return [kind(message) for message in self.messages]
-
-    @property
-    def records(self) -> list[EventRecord]:
-        return [record for message in self.messages for record in message.batch.records]
 
     @property
     def cursor(self) -> str:
@@ -129,8 +136,10 @@ class Reader:
         return str(getattr(last, kind(last)).cursor)
 
     async def read(self) -> SubscribeResponse:
-        self.messages.append(await self.call.read())
-        return self.messages[-1]
+        message: SubscribeResponse = await self.call.read()
+        self.messages.append(message)
+        self.records += message.batch.records
+        return message
 
     async def until(self, wanted: str) -> SubscribeResponse:
         """Reads up to the next message of a kind."""
