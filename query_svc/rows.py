@@ -23,10 +23,10 @@ from eventspine.storage.keys import encode_key, key_json
 from eventspine.storage.merging import code_of, merged
 from eventspine.storage.progress import ServingBuilds
 from eventspine.storage.records import KeyedRow, PartialRow
-from eventspine.v1.query_pb2 import ListRowsRequest, ListRowsResponse, QueryHeader
+from eventspine.v1.query_pb2 import ListRowsRequest, ListRowsResponse, QueryHeader, QueryResult
 from query_svc.cursor import RowsCursor, decode_rows, encode_rows
 from query_svc.feed import Page
-from query_svc.freshness import Freshness, Served, served
+from query_svc.freshness import Freshness, Served, registered, served
 from query_svc.keys import leading_key, parsed_key, whole_key
 from query_svc.settings import BATCH_BYTES_MAX, BATCH_RECORDS_MAX
 from query_svc.splice import Field, field, fitting
@@ -66,6 +66,7 @@ class Listing(NamedTuple):
     Attributes:
         view: The view.
         build: The build that answers.
+        result: How fresh it is.
         prefix: The encoded leading key values that all rows have.
         after: The encoded key of the last row that was sent before; empty for none.
         limit: How many rows to send at most.
@@ -73,6 +74,7 @@ class Listing(NamedTuple):
 
     view: ViewDeclaration
     build: Served
+    result: QueryResult
     prefix: bytes
     after: bytes
     limit: int
@@ -97,10 +99,12 @@ class Rows:
         """
         view = query.view
         key = whole_key(view, request)
-        build = await served(self.serving, view.name)
-        result = await self.freshness.demanded(request.header, build, ctx)
-        partials = await self.backend.views.get(build.build_id, encode_key(key))
-        row = encoded_row(view, build, partials)
+        build, result = await self._answering(view.name, request.header, ctx)
+        row = await self._row(view, build, key)
+        if row is None and await self._retired(view.name, build, result):
+            build = await registered(self.backend.registry, view.name)
+            result = await self.freshness.demanded(request.header, build, ctx)
+            row = await self._row(view, build, key)
         if row is None:
             raise RowNotFoundError(
                 f"view {view.name} has no row with key {key_json(key)}",
@@ -159,9 +163,13 @@ class Rows:
         """Encodes the batches; `result` stands in the first one."""
         prefix = encode_key(asked.key)
         fingerprint = _fingerprint(asked.view.name, prefix)
-        build, after = await self._place(asked, fingerprint)
-        result = await self.freshness.demanded(asked.header, build, ctx)
-        listing = Listing(asked.view, build, prefix, after, asked.limit or _ENDLESS)
+        if asked.cursor or asked.build:
+            build, after = await self._place(asked, fingerprint)
+            result = await self.freshness.demanded(asked.header, build, ctx)
+        else:
+            build, result = await self._answering(asked.view.name, asked.header, ctx)
+            after = b""
+        listing = Listing(asked.view, build, result, prefix, after, asked.limit or _ENDLESS)
         rows_field = reply_field(response, "rows")
         store_id, first = self.backend.identity.store_id, True
         async with aclosing(self._batches(listing)) as batches:
@@ -178,7 +186,7 @@ class Rows:
                     return
 
     async def _place(self, asked: "_Asked", fingerprint: bytes) -> tuple[Served, bytes]:
-        """Returns the build that is listed and the key after which the list goes on."""
+        """Returns the build that is asked for and the key after which the list goes on."""
         if not asked.cursor:
             return await served(self.serving, asked.view.name, asked.build), b""
         cursor = decode_rows(asked.cursor)
@@ -205,7 +213,7 @@ class Rows:
             more = len(found) > want
             keyed = _encoded(listing, found[:want])
             page.seen([row for _, row in keyed])
-            if after and not more:
+            if not found:
                 await self._check_kept(listing)
             for batch, last_key in _cut(keyed):
                 final = last_key == keyed[-1][0] and not more
@@ -220,9 +228,39 @@ class Rows:
 
     async def _check_kept(self, listing: Listing) -> None:
         """A build that is retired meanwhile loses its rows, which must not look like the end."""
-        builds = await self.backend.registry.builds(listing.view.name)
-        if all(build.number != listing.build.number for build in builds.builds):
-            raise _retired(listing.view.name, listing.build.number)
+        view, build = listing.view.name, listing.build
+        if await self._retired(view, build, listing.result, begun=bool(listing.after)):
+            raise _retired(view, build.number)
+
+    async def _answering(
+        self, view: str, header: QueryHeader, ctx: CallContext
+    ) -> tuple[Served, QueryResult]:
+        """Returns the build that serves, waited for as demanded, and how fresh it is."""
+        build = await served(self.serving, view)
+        result = await self.freshness.demanded(header, build, ctx)
+        # Another one may serve by now, and this one be gone.
+        before, build = build, await served(self.serving, view)
+        if build != before:
+            result = await self.freshness.demanded(header, build, ctx)
+        return build, result
+
+    async def _row(self, view: ViewDeclaration, build: Served, key: Key) -> bytes | None:
+        partials = await self.backend.views.get(build.build_id, encode_key(key))
+        return encoded_row(view, build, partials)
+
+    async def _retired(
+        self, view: str, build: Served, result: QueryResult, *, begun: bool = False
+    ) -> bool:
+        """Tells whether no row was found because the build was retired meanwhile.
+
+        A build loses its progress with its rows. Its name may stay a while longer.
+        """
+        if any(await self.backend.views.progress(build.build_id)):
+            return False
+        if begun or any(place.sequence for place in result.progress):
+            return True
+        builds = await self.backend.registry.builds(view)
+        return all(known.number != build.number for known in builds.builds)
 
 
 class _Asked(NamedTuple):

@@ -278,6 +278,45 @@ async def test_a_build_that_is_retired_while_it_is_listed_ends_the_list_with_an_
         await reader.all()
 
 
+async def test_a_list_ends_with_an_error_though_its_retired_build_is_not_forgotten_yet(
+    world: World,
+) -> None:
+    await with_balances(world, 1_203)
+    request = views.ListAccountBalancesRequest()
+    reader = world.stream("ListAccountBalances", request, views.ListAccountBalancesResponse)
+    await reader.next()
+    await world.backend.views.drop(f"{BALANCES}@1")
+    with pytest.raises(CursorExpiredError, match="retired"):
+        await reader.all()
+
+
+async def test_a_get_that_waits_for_a_token_answers_from_the_build_that_serves_then(
+    world: World,
+) -> None:
+    await with_balances(world, 2)
+    text, partition, _ = await token(world, "a0001", 3)
+    asking = asyncio.ensure_future(
+        get(world, "a0001", token=text, stale_policy=ANSWER, max_wait=Duration(nanos=50_000_000))
+    )
+    await asyncio.sleep(0)
+    row = {("a0001",): balance("a0001", 9)}
+    await world.project(row, 1_000, partition=partition, build_id=f"{BALANCES}@2")
+    await world.serve(BALANCES, Build(2, 1, "serving", False))
+    await world.backend.views.drop(f"{BALANCES}@1")
+    response = await asking
+    assert response.row.balance_cents == 9
+    assert (response.result.build, response.result.stale) == (2, False)
+
+
+async def test_a_row_is_found_though_its_build_is_retired_before_it_is_read(world: World) -> None:
+    await with_balances(world, 1)
+    await get(world, "a0000")
+    await world.project({("a0000",): balance("a0000", 9)}, 1, build_id=f"{BALANCES}@2")
+    await world.serve(BALANCES, Build(2, 1, "serving", False))
+    await world.backend.views.drop(f"{BALANCES}@1")
+    assert (await get(world, "a0000")).row.balance_cents == 9
+
+
 async def token(world: World, account: str, count: int = 1) -> tuple[str, int, int]:
     """Writes events; returns their token and their place in the log."""
     last = (await world.deposit(account, count))[-1]
