@@ -52,6 +52,8 @@ def _check_view(place: str, view: View[Any], events: Events, problems: Problems)
     row = view.row.DESCRIPTOR
     if type(view.version) is not int or view.version < 1:
         problems.add(row, f"a view has the version {view.version!r}", "count from 1")
+    if view.merge is not None and not callable(view.merge):
+        problems.add(row, "its view has a merge that cannot be called", "name a function, or None")
     if not view.foldings:
         problems.add(row, "its view folds no event", "add a folding for an event")
     classes = {event.message for event in events.values()}

@@ -72,6 +72,12 @@ VIEWS = [
         change=with_view(version=lambda shop: 0),
     ),
     Case(
+        "a view with a merge that is no function",
+        "CartLine",
+        ["a merge that cannot be called", "name a function"],
+        change=with_view(merge=lambda shop: "sum"),
+    ),
+    Case(
         "a view that folds nothing",
         "CartLine",
         ["its view folds no event", "add a folding"],
