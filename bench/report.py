@@ -52,6 +52,7 @@ def environment() -> dict[str, str]:
         **{name: version(name) for name in names},
         "sqlite": sqlite3.sqlite_version,
         "cores": str(os.cpu_count()),
+        "load": f"{os.getloadavg()[0]:.1f}",
     }
 
 
