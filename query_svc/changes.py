@@ -43,7 +43,9 @@ class Watcher:
             async with asyncio.timeout(timeout_seconds):
                 await self._happened.wait()
         except TimeoutError:
-            return False
+            # What came together with the end of the time has come.
+            if not self._happened.is_set():
+                return False
         self._happened.clear()
         return True
 

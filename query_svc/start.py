@@ -94,9 +94,10 @@ class Starts:
         before = await self._before(stream, version)
         if before is None:
             return Start(ends, ends, version)
-        place = list(ends)
-        place[before.partition] = before.sequence
-        return Start(tuple(place), ends, version)
+        partition, sequence = before
+        # What had to be waited for may lie beyond the ends that were found before.
+        known = (*ends[:partition], max(ends[partition], sequence), *ends[partition + 1 :])
+        return Start((*ends[:partition], sequence, *ends[partition + 1 :]), known, version)
 
     async def _before(self, stream: str, version: int) -> LogPlace | None:
         """Returns the place just before the version's successor; None for the end of the log."""

@@ -199,13 +199,18 @@ class _Subscription:
             self._unsigned = 0
             behind = FellBehind(lag_events=lag, cursor=self._cursor())
             return SubscribeResponse(fell_behind=behind)
-        if self._unsigned and (
-            self._unsigned >= settings.checkpoint_events
-            or now - self._sent >= settings.checkpoint_seconds
+        return self._checkpoint(now)
+
+    def _checkpoint(self, now: float) -> Reply | None:
+        """Returns a checkpoint when one is due."""
+        settings = self._shared.settings
+        if not self._unsigned or (
+            self._unsigned < settings.checkpoint_events
+            and now - self._sent < settings.checkpoint_seconds
         ):
-            self._unsigned = 0
-            return SubscribeResponse(checkpoint=Checkpoint(cursor=self._cursor()))
-        return None
+            return None
+        self._unsigned = 0
+        return SubscribeResponse(checkpoint=Checkpoint(cursor=self._cursor()))
 
     def _heartbeat_time(self, lag: int) -> float:
         """A silent reader is told that the server lives; one that is behind, how far it is."""
@@ -244,6 +249,7 @@ class _Subscription:
             return
         stream, version, page = self._encoder.wanted.stream, self._start.version, Page()
         while True:
+            self._shared.pulse.check()
             limit = page.limit(self._encoder.records_max)
             records = await self._shared.backend.events.read(stream, after=version, limit=limit)
             page.seen([record.encoded for record in records])
@@ -259,6 +265,11 @@ class _Subscription:
                 self.taken()
             if len(entries) < limit:
                 break
+            self._looked_at(entries)
+            checkpoint = self._checkpoint(self._clock())
+            if checkpoint is not None:
+                yield checkpoint
+                self.taken()
             version = records[-1].stream_version
         self._unsigned += self._lag()
         self._place = self._start.ends
@@ -268,9 +279,16 @@ class _Subscription:
         rest = self._encoder.wanted.matching(entries)
         while rest:
             count = self._encoder.fitting(rest)
-            partition, end = rest[0].partition, rest[count - 1].sequence
-            ends = self._start.ends
-            self._place = (*ends[:partition], end, *ends[partition + 1 :])
-            self._unsigned += count
+            self._stand_at(rest[count - 1])
             yield self._encoder.batch(rest[:count], self._place)
             rest = rest[count:]
+
+    def _looked_at(self, entries: Sequence[LogEntry]) -> None:
+        """Moves on over a page of one stream, also where nothing of it passed."""
+        self._unsigned += len(entries)
+        self._stand_at(entries[-1])
+
+    def _stand_at(self, entry: LogEntry) -> None:
+        """Stands behind an entry; other partitions hold nothing of its stream."""
+        ends = self._start.ends
+        self._place = (*ends[: entry.partition], entry.sequence, *ends[entry.partition + 1 :])

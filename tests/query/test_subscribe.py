@@ -279,6 +279,26 @@ async def test_a_long_stretch_that_does_not_pass_is_marked_by_checkpoints(make: 
     assert kinds.count("checkpoint") >= 4
 
 
+async def test_a_long_stream_of_which_nothing_passes_is_marked_by_checkpoints_that_resume(
+    make: Make,
+) -> None:
+    world = await make(checkpoint_events=1_000, near_events=100)
+    for _ in range(12):
+        await world.deposit("alice", 500)
+    await world.write("account/alice", bank.AccountClosed(account_id="alice"))
+    await world.settled()
+    wanted = EventFilter(stream="account/alice", types=["bank.v1.AccountClosed"])
+    request = SubscribeRequest(beginning=BEGINNING, filter=wanted)
+    messages = await history(world, request)
+    checkpoints = [message for message in messages if kind(message) == "checkpoint"]
+    assert len(checkpoints) >= 4
+    for checkpoint in checkpoints:
+        resumed = SubscribeRequest(cursor=cursor_of(checkpoint), filter=wanted)
+        sent = records_of(await history(world, resumed))
+        later = messages[messages.index(checkpoint) :]
+        assert sent == records_of(later)
+
+
 @pytest.mark.parametrize(
     "wanted", [EventFilter(), EventFilter(stream="account/alice"), EventFilter(stream_prefix="a")]
 )

@@ -12,6 +12,7 @@ from eventspine.rpc.token import encode_token
 from eventspine.storage.keys import encode_key
 from eventspine.storage.records import Build, PartialRow, RowChange, StreamPlace
 from eventspine.v1.query_pb2 import QueryHeader, StalePolicy
+from query_svc.changes import Watcher
 from tests.query.conftest import Make
 from tests.query.test_rows import balance
 from tests.query.world import BALANCES, Reader, World
@@ -185,3 +186,15 @@ async def test_a_process_that_stops_ends_its_watches(world: World) -> None:
     await world.service.stop()
     with pytest.raises(ShuttingDownError):
         await reader.next()
+
+
+async def test_a_change_that_comes_as_the_patience_ends_is_not_passed_over() -> None:
+    watcher, loop = Watcher(), asyncio.get_running_loop()
+    waiting = asyncio.create_task(watcher.wait(0.01))
+    await asyncio.sleep(0)
+    due = loop.time() + 0.01
+    loop.call_at(due, watcher.happened)
+    # Held up until both are due, the loop takes them in one go, the end of the time first.
+    while loop.time() <= due:
+        pass
+    assert await waiting
