@@ -238,7 +238,8 @@ class AdminService:
         """Recomputes hash chains."""
         if request.stream:
             check_stream("stream", request.stream)
-        verification = Verification(self._backend.events, now_us=self._now_us)
+        backend = self._backend
+        verification = Verification(backend.events, backend.log, now_us=self._now_us)
         async for message in verification.run(request.stream):
             yield message
 

@@ -1,4 +1,8 @@
-"""Recomputes hash chains; promise: the first record of a stream that was changed is named."""
+"""Recomputes hash chains; promise: the first record of a stream that was changed is named.
+
+A chain alone does not show that its last records are gone, or a whole stream. So the commands are
+looked through too: each one remembers up to which version its stream went.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -6,8 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from eventspine.rpc.errors import StreamNotFoundError
 from eventspine.storage.codec import verify
 from eventspine.storage.errors import ChainBrokenError
-from eventspine.storage.ports import EventStore
-from eventspine.storage.records import GENESIS, StreamHead
+from eventspine.storage.ports import EventLog, EventStore
+from eventspine.storage.records import GENESIS, NumberedCommand, StreamHead, StreamPlace
 from eventspine.v1.admin_pb2 import ChainBreak, VerifyResponse
 
 STREAMS_AT_ONCE = 64
@@ -15,6 +19,9 @@ STREAMS_AT_ONCE = 64
 
 READ_MAX = 500
 """How many records of a stream are read at once."""
+
+COMMANDS_MAX = 2_000
+"""How many commands are asked at once what they stored."""
 
 BREAKS_MAX = 100
 """How many broken streams are named."""
@@ -26,13 +33,20 @@ TELL_US = 500_000
 class Verification:
     """The chains of one stream or of all, as a stream of messages that end with `done`."""
 
-    def __init__(self, events: EventStore, *, now_us: Callable[[], int]) -> None:
-        """Verifies what the store holds; `now_us` says when to tell how far it has come."""
+    def __init__(self, events: EventStore, log: EventLog, *, now_us: Callable[[], int]) -> None:
+        """Verifies what a store holds.
+
+        Args:
+            events: Where records and commands are read.
+            log: Tells of many records at once that they are there.
+            now_us: The clock, which says when to tell how far the work has come.
+        """
         self._events = events
+        self._log = log
         self._now_us = now_us
         self._streams = 0
         self._records = 0
-        self._breaks: list[ChainBreak] = []
+        self._breaks: dict[str, ChainBreak] = {}
 
     async def run(self, stream: str) -> AsyncIterator[VerifyResponse]:
         """Verifies one stream; all of them for an empty name.
@@ -42,12 +56,22 @@ class Verification:
             StoreUnavailableError: Records cannot be read.
         """
         told = self._now_us()
-        async for heads in self._heads(stream):
-            await _all([self._stream(head) for head in heads])
+        async for work in self._work(stream):
+            await work
             if self._now_us() - told >= TELL_US:
                 told = self._now_us()
                 yield self._answer(done=False)
         yield self._answer(done=True)
+
+    async def _work(self, stream: str) -> AsyncIterator[Awaitable[None]]:
+        async for heads in self._heads(stream):
+            yield _all([self._stream(head) for head in heads])
+        number = 0
+        while not stream and (
+            commands := await self._events.commands(after=number, limit=COMMANDS_MAX)
+        ):
+            yield self._stored(commands)
+            number = commands[-1].number
 
     async def _heads(self, stream: str) -> AsyncIterator[list[StreamHead]]:
         if stream:
@@ -79,18 +103,34 @@ class Verification:
             self._note(error)
         self._streams += 1
 
+    async def _stored(self, commands: Sequence[NumberedCommand]) -> None:
+        """Names the streams that end before what a command is remembered to have stored."""
+        places = [
+            StreamPlace(command.stream, command.row.last_version)
+            for command in commands
+            if command.row.last_version
+        ]
+        found = await self._log.positions(places)
+        lost = dict([place for place, at in zip(places, found, strict=True) if at is None])
+        for stream, last_version in lost.items():
+            # What was stored a moment ago may not be in the log yet.
+            head = await self._events.head(stream)
+            if head.version < last_version:
+                problem = f"is missing; a command stored versions up to {last_version}"
+                self._note(_broken(stream, head.version + 1, problem))
+
     def _note(self, error: ChainBrokenError) -> None:
-        if len(self._breaks) < BREAKS_MAX:
-            self._breaks.append(
-                ChainBreak(
-                    stream=error.metadata["stream"],
-                    stream_version=int(error.metadata["stream_version"]),
-                    problem=error.metadata["problem"],
-                )
+        """Notes the first break of a stream."""
+        stream = error.metadata["stream"]
+        if stream not in self._breaks and len(self._breaks) < BREAKS_MAX:
+            self._breaks[stream] = ChainBreak(
+                stream=stream,
+                stream_version=int(error.metadata["stream_version"]),
+                problem=error.metadata["problem"],
             )
 
     def _answer(self, *, done: bool) -> VerifyResponse:
-        breaks = sorted(self._breaks, key=lambda one: one.stream)
+        breaks = sorted(self._breaks.values(), key=lambda one: one.stream)
         return VerifyResponse(
             streams=self._streams, records=self._records, done=done, breaks=breaks
         )

@@ -1,9 +1,14 @@
 """What operators read on every backend: status, verified chains, and exports."""
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
 from bank.v1 import account_pb2 as account
 from eventspine.rpc.errors import CursorExpiredError, InvalidRequestError, StreamNotFoundError
+from eventspine.storage.connect import open_sqlite
 from eventspine.storage.records import StreamRecord
 from eventspine.v1 import admin_pb2 as pb
 from eventspine.v1.record_pb2 import PartitionSequence
@@ -76,6 +81,7 @@ async def test_each_broken_chain_is_named_with_its_first_bad_record(platform: Pl
     }
     verification = Verification(
         Tampered(platform.backend.events, changes),  # type: ignore[arg-type] # a port by shape
+        platform.backend.log,
         now_us=lambda: 0,
     )
     messages = [message async for message in verification.run("")]
@@ -83,6 +89,28 @@ async def test_each_broken_chain_is_named_with_its_first_bad_record(platform: Pl
     assert broken == [("account/ann", 3), ("account/bob", 2), ("account/dan", 5)]
     assert "was changed" in messages[-1].breaks[0].problem
     assert messages[-1].streams == 4
+
+
+async def test_records_at_the_end_and_whole_streams_that_are_gone_are_missed(
+    tmp_path: Path,
+) -> None:
+    backend = await open_sqlite(tmp_path / "s.db")
+    platform = Platform(backend)
+    await platform.start()
+    for name in ("ann", "bob", "cid"):
+        await platform.deposit(name, 1, 2)
+    await platform.deposit("ann", 3)
+    await platform.stop()
+    await backend.close()
+    with closing(sqlite3.connect(tmp_path / "s.db")) as file, file:
+        file.execute("DELETE FROM events WHERE stream = 'account/ann' AND stream_version = 3")
+        file.execute("DELETE FROM events WHERE stream = 'account/bob'")
+    backend = await open_sqlite(tmp_path / "s.db")
+    verification = Verification(backend.events, backend.log, now_us=lambda: 0)
+    last = [message async for message in verification.run("")][-1]
+    found = [(one.stream, one.stream_version) for one in last.breaks]
+    assert found == [("account/ann", 3), ("account/bob", 1)]
+    await backend.close()
 
 
 async def test_an_export_holds_every_record_as_stored_and_then_every_command(
