@@ -1,7 +1,8 @@
 """A user of the platform: generated stubs on one channel, and what journeys ask again and again."""
 
+import asyncio
 import itertools
-from collections.abc import AsyncIterable, Awaitable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 import pytest
@@ -195,6 +196,13 @@ def showing(token: str) -> dict[str, Any]:
 
 async def collected(replies: AsyncIterable[Reply]) -> list[Reply]:
     return [reply async for reply in replies]
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Asks until something holds; fails when it does not in time."""
+    async with asyncio.timeout(CALL_SECONDS):
+        while not await holds():  # noqa: ASYNC110 - no event of this process tells of it
+            await asyncio.sleep(0.005)
 
 
 async def refusal(call: Awaitable[Any]) -> CallError:
