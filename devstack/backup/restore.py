@@ -10,6 +10,7 @@ from devstack.backup.manifest import Manifest, read_manifest
 from devstack.embedded import Embedded
 from devstack.progress_bar import progress_bar
 from eventspine.domain.domain import Domain
+from eventspine.storage.progress import build_id
 from eventspine.storage.sqlite.database import SqliteDatabase
 from eventspine.storage.sqlite.restore import SqliteLoader
 
@@ -97,17 +98,25 @@ def _delete(db: Path) -> None:
 async def build_views(domains: Sequence[Domain], db: Path) -> int:
     """Runs the processor over a store file until every view has passed the end of its log.
 
+    Views of other domains, and paused ones, which an earlier life of an empty file may have left,
+    do not move and are not waited for.
+
     Returns:
-        How many views there are.
+        How many views were built.
     """
     async with Embedded(domains, db=db) as platform:
         parts = platform.parts
         end = sum(await parts.backend.log.ends())
-        names = await parts.backend.registry.views()
-        with progress_bar("building views", end * len(names)) as bar:
+        serving = {view: await parts.serving.serving(view) for view in parts.declarations.views}
+        moving = [
+            build_id(view, build.number)
+            for view, build in serving.items()
+            if build and not build.paused and parts.processor.code_present(view, build)
+        ]
+        with progress_bar("building views", end * len(moving)) as bar:
             while True:
-                passed = [sum(await parts.progress.progress(f"{name}@1")) for name in names]
+                passed = [sum(await parts.progress.progress(name)) for name in moving]
                 bar.at(sum(passed))
                 if all(progress >= end for progress in passed):
-                    return len(names)
+                    return len(moving)
                 await asyncio.sleep(POLL_SECONDS)
