@@ -53,10 +53,12 @@ class CommandLine:
 class Dev:
     """A process that runs `eventspine dev`, with the lines that it printed when it was ready."""
 
-    def __init__(self, *arguments: str | Path, cwd: Path | None = None) -> None:
+    def __init__(
+        self, *arguments: str | Path, cwd: Path | None = None, program: Path = EVENTSPINE
+    ) -> None:
         """Starts it on a free port unless told otherwise, and waits until it is ready."""
         self.process = subprocess.Popen(
-            [EVENTSPINE, "dev", *arguments],
+            [program, "dev", *arguments],
             cwd=cwd,
             env=settings(EVENTSPINE_ADDRESS="127.0.0.1:0"),
             stdout=subprocess.PIPE,
@@ -86,11 +88,10 @@ def settings(**more: str) -> dict[str, str]:
     return {**kept, **more}
 
 
-def run_process(*arguments: str | Path, address: str, cwd: Path | None = None) -> Ran:
+def run_process(*arguments: str | Path, address: str, program: Path = EVENTSPINE) -> Ran:
     """Runs the installed command line as a process of its own."""
     done = subprocess.run(
-        [EVENTSPINE, *arguments],
-        cwd=cwd,
+        [program, *arguments],
         env=settings(EVENTSPINE_ADDRESS=address),
         capture_output=True,
         text=True,
