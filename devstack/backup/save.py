@@ -1,7 +1,10 @@
 """Takes a backup of a running platform: only what has moved since the last one into the folder."""
 
+import fcntl
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +17,7 @@ from devstack.backup.manifest import (
     write_manifest,
 )
 from devstack.backup.segment import DamagedBackupError, SegmentEntry, SegmentWriter
+from eventspine.storage.errors import OwnedError
 from eventspine.v1 import admin_pb2, record_pb2
 from eventspine.v1.admin_pb2_grpc import AdminServiceStub
 
@@ -52,12 +56,38 @@ def save(
         segment_bytes: How large a segment grows before the next one begins.
 
     Raises:
+        OwnedError: Another backup into the folder is under way. Nothing was written.
         OtherStoreError: The folder's backup is of another store.
         DamagedBackupError: The folder's manifest is damaged, or a segment is missing or of another
             size: what would be added could never be restored.
         grpc.RpcError: The platform refused or went away.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    with _owned(folder):
+        return _add(stub, folder, advance, segment_bytes)
+
+
+@contextmanager
+def _owned(folder: Path) -> Iterator[None]:
+    """Keeps others out: two backups at once would take each other's segments for leftovers."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            cure = "wait for it, or choose another folder"
+            raise OwnedError(f"another backup into {folder} is under way; {cure}") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _add(
+    stub: AdminServiceStub,
+    folder: Path,
+    advance: Callable[[int, int], None],
+    segment_bytes: int,
+) -> Saved:
     status = stub.GetStatus(admin_pb2.GetStatusRequest())
     before = _earlier(folder, status)
     _check_present(folder, before)

@@ -55,6 +55,7 @@ def backup(folder: Folder, address: Address = DEFAULT_ADDRESS, as_json: Json = F
     from devstack.backup.save import OtherStoreError, save
     from devstack.backup.segment import DamagedBackupError
     from devstack.progress_bar import progress_bar
+    from eventspine.storage.errors import OwnedError
 
     with connected(address) as channel:
         stub = admin_pb2_grpc.AdminServiceStub(channel)
@@ -65,6 +66,8 @@ def backup(folder: Folder, address: Address = DEFAULT_ADDRESS, as_json: Json = F
                 saved = save(stub, folder, advance=lambda done, left: bar.at(total - left))
         except (OtherStoreError, DamagedBackupError) as error:
             stop(str(error), EXIT_FOUND)
+        except OwnedError as error:
+            stop(str(error), EXIT_UNREACHABLE)
         except OSError as error:
             stop(f"cannot write the backup: {error}", EXIT_UNREACHABLE)
     facts = {

@@ -21,7 +21,7 @@ from domains.bank.domain import BANK
 from domains.flights.domain import FLIGHTS
 from eventspine.client.client import Client
 from eventspine.client.errors import CallError
-from eventspine.storage.errors import StoreFormatError
+from eventspine.storage.errors import OwnedError, StoreFormatError
 from eventspine.storage.sqlite.database import SqliteDatabase
 from eventspine.storage.sqlite.restore import NotEmptyError
 from eventspine.v1 import admin_pb2, command_pb2, query_pb2, subscription_pb2
@@ -283,6 +283,22 @@ async def test_a_folder_of_another_store_is_refused_and_left_as_it_is(
         with pytest.raises(OtherStoreError, match=r"holds a backup of store .*; choose another"):
             await backed_up(other, folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+async def test_a_second_backup_into_a_folder_at_the_same_time_is_refused_and_harms_nothing(
+    source: Embedded, tmp_path: Path
+) -> None:
+    folder, refused = tmp_path / "backup", []
+
+    def meanwhile(done: int, remaining: int) -> None:
+        with admin(source) as stub, pytest.raises(OwnedError, match="under way; wait for it"):
+            save(stub, folder)
+        refused.append(done)
+
+    saved = await backed_up(source, folder, advance=meanwhile)
+    assert refused
+    assert check(folder).manifest == saved.manifest
+    assert (await backed_up(source, folder)).records == 0
 
 
 async def test_a_backup_that_breaks_off_leaves_the_earlier_one_as_it_was(
