@@ -36,8 +36,10 @@ class _PlainBar:
         if now - self._printed >= PLAIN_SECONDS:
             self._printed = now
             rate = done / (now - self._began)
-            remaining = (self._total - done) / rate if rate else 0.0
-            state = f"{done:,} of {self._total:,}, {rate:,.0f}/s, {remaining:.0f} s left"
+            state = f"{done:,}, {rate:,.0f}/s"
+            if rate and self._total >= done:
+                remaining = (self._total - done) / rate
+                state = f"{done:,} of {self._total:,}, {rate:,.0f}/s, {remaining:.0f} s left"
             sys.stderr.write(f"{self._label}: {state}\n")
 
 
