@@ -19,6 +19,9 @@ from processor_svc.turn import Projector
 READ_MAX = 500
 """How many entries of the log are read at once; waiting ones as close as that share a read."""
 
+FOLD_MAX = 2_000
+"""How many waiting events are folded at once."""
+
 TOO_LATE = "its rows hold later events by now; build the view anew and switch"
 
 
@@ -32,19 +35,32 @@ async def retry(rows: BuildRows, key: bytes, log: EventLog, projector: Projector
         StoreUnavailableError: Nothing was saved; the key is parked as before.
     """
     sequences = rows.release(key)
+    tried = 0
+    # Portions keep memory bounded, however many events wait.
+    while tried < len(sequences) and (key == NO_KEY or key not in rows.parked_keys()):
+        await _fold(rows, key, sequences[tried : tried + FOLD_MAX], log, projector)
+        tried += FOLD_MAX
+    for sequence in sequences[tried:]:
+        rows.wait(key, sequence)
+    await projector.save([rows])
+    return key not in rows.parked_keys()
+
+
+async def _fold(
+    rows: BuildRows, key: bytes, sequences: Sequence[int], log: EventLog, projector: Projector
+) -> None:
+    """Folds a portion of what waited on a key."""
     entries = await _entries(log, rows.partition, sequences)
     batch = decode(entries, classes_of([rows.view]))
     keyed = keys_of(rows.view, batch.events)
     unfit = misfits(rows.view, batch, keyed)
     if key == NO_KEY:
         await _fold_unkeyed(rows, projector, keyed.touched, unfit)
-    else:
-        await _fold_key(rows, projector, key, keyed.touched, unfit)
-        for sequence in sequences if unfit else ():
-            if sequence > unfit[0].sequence:
-                rows.wait(key, sequence)
-    await projector.save([rows])
-    return key not in rows.parked_keys()
+        return
+    await _fold_key(rows, projector, key, keyed.touched, unfit)
+    for sequence in sequences if unfit else ():
+        if sequence > unfit[0].sequence:
+            rows.wait(key, sequence)
 
 
 async def _fold_key(

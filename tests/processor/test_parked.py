@@ -6,6 +6,7 @@ import pytest
 
 from eventspine.rpc.errors import InvalidRequestError, RowNotFoundError, ViewStateError
 from eventspine.v1 import admin_pb2 as pb
+from processor_svc.parked import FOLD_MAX
 from tests.processor.platform import CALL, NOW_US, Platform
 from tests.processor.views import BALANCE, TOTALS, declarations
 
@@ -78,6 +79,23 @@ async def test_a_retry_gets_as_far_as_the_next_event_that_fails(platform: Platfo
     (key,) = await parked(platform)
     assert (key.stream_version, key.waiting_events) == (4, 2)
     assert await platform.balance("ann") == 1 + POISON + 2
+
+
+async def test_a_retry_of_very_many_events_stops_and_goes_on_at_any_of_them(
+    platform: Platform,
+) -> None:
+    platform.poison.amounts.update({POISON, OTHER_POISON})
+    before, after = [1] * (FOLD_MAX + 300), [1] * (FOLD_MAX + 200)
+    await platform.deposit("ann", POISON, *before, OTHER_POISON, *after)
+    await platform.projected()
+    platform.poison.amounts.remove(POISON)
+    assert await retried(platform) == (0, 1)
+    (key,) = await parked(platform)
+    assert (key.stream_version, key.waiting_events) == (len(before) + 2, len(after) + 1)
+    assert await platform.balance("ann") == POISON + sum(before)
+    platform.poison.amounts.clear()
+    assert await retried(platform) == (1, 0)
+    assert await platform.balance("ann") == POISON + OTHER_POISON + sum(before) + sum(after)
 
 
 async def test_only_the_key_that_is_asked_for_is_tried_again(platform: Platform) -> None:
