@@ -27,7 +27,7 @@ RELEASED = Path(__file__).parent / "released.binpb"
 BUF = Path(sys.executable).with_name("buf")
 
 CODES = {code.name for code in grpc.StatusCode}
-BANNED = re.compile(r"\b(aggregate id|position|offset|TODO|FIXME|deprecated)\b", re.IGNORECASE)
+BANNED = re.compile(r"\b(aggregate id|position|offset|TO-?DO|FIX-?ME|deprecated)\b", re.IGNORECASE)
 
 
 class Element(NamedTuple):
