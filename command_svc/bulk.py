@@ -89,7 +89,9 @@ class BulkStream:
         """
         try:
             async for request in requests:
-                await self._room()
+                # Verdicts that the caller does not read count too, or they would pile up.
+                while self._outstanding + len(self._verdicts) >= self._parts.outstanding_max:
+                    await self._change()
                 for declaration, name, command in self._parsed(request):
                     self._submit(declaration, name, command)
         finally:
@@ -99,8 +101,8 @@ class BulkStream:
         """Takes commands of this process in; returns their verdicts in the same order."""
         declared = self._parts.declarations.commands
         for command in commands:
-            if self._outstanding >= self._parts.outstanding_max:
-                await self._room()
+            while self._outstanding >= self._parts.outstanding_max:
+                await self._change()
             name = command.DESCRIPTOR.full_name
             self._submit(declared.get(name), name, command)
         self.end()
@@ -113,12 +115,12 @@ class BulkStream:
         while True:
             if self._verdicts:
                 batch, self._verdicts = self._verdicts, []
+                self._changed.set()
                 yield batch
             elif self._ended and not self._outstanding:
                 return
             else:
-                self._changed.clear()
-                await self._changed.wait()
+                await self._change()
 
     def end(self) -> None:
         """Says that no further command comes."""
@@ -154,7 +156,7 @@ class BulkStream:
             refuse(f"commands[{index}]", f"does not parse as {name}: {error}")
 
     def _submit(self, declaration: CommandDeclaration | None, name: str, request: Any) -> None:
-        """Sends one command on its way, or finishes it at once where it is malformed."""
+        """Sends one command on its way, or finishes it at once where it cannot go."""
         place = self._count
         self._count += 1
         if declaration is None:
@@ -164,19 +166,19 @@ class BulkStream:
             self._verdicts.append(Verdict(place, "", "", error))
             self._changed.set()
             return
+        stream = ""
         try:
             command = self._parts.intake.typed(declaration, request, self, self._deadline)
-            command.place = place
+            command.place, stream = place, command.stream
             self._parts.lanes.submit(command)
             self._outstanding += 1
         except EventspineError as error:
-            self._verdicts.append(Verdict(place, request.header.command_id, "", error))
+            self._verdicts.append(Verdict(place, request.header.command_id, stream, error))
             self._changed.set()
 
-    async def _room(self) -> None:
-        while self._outstanding >= self._parts.outstanding_max:
-            self._changed.clear()
-            await self._changed.wait()
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
 
     async def _wait(self, command: Command, answer: Answer) -> None:
         try:

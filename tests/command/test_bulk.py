@@ -179,3 +179,46 @@ async def test_commands_of_the_same_process_need_no_transport(bank: BankService)
     assert [str(kind.__name__) for kind in kinds[2:4]] == ["RefusalError", "TypeUnknownError"]
     assert isinstance(verdicts[3].outcome, TypeUnknownError)
     assert [kind.__name__ for kind in kinds[5:]] == ["RefusalError", "Answer", "Answer"]
+
+
+async def test_a_caller_that_does_not_read_its_verdicts_is_read_no_further(
+    backend: Backend,
+) -> None:
+    taken = 0
+
+    async def requests() -> AsyncIterator[ExecuteRequest]:
+        nonlocal taken
+        for n in range(100):
+            request = ExecuteRequest()
+            request.commands.add().Pack(opening(f"a{n}"))
+            taken += 1
+            yield request
+
+    async with running(backend, bulk_commands_max=5) as bank:
+        method = next(m for m in bank.service.methods() if m.bidi_stream)
+        assert method.bidi_stream is not None
+        replies = method.bidi_stream(requests(), context())
+        count = len((await anext(replies)).verdicts)
+        await until(lambda: taken > count)
+        await until(lambda: bank.service.waiting == 0)
+        await settled(100)
+        assert taken - count <= 6
+        count += sum([len(reply.verdicts) async for reply in replies])
+        assert count == 100
+
+
+async def test_a_command_that_finds_no_room_is_named_with_its_stream(backend: Backend) -> None:
+    async with running(backend, waiting_commands_max=1) as bank:
+        verdicts = await bank.execute([opening("a", "same"), opening("b", "same")])
+        assert {v.stream: kind for v, kind in zip(verdicts, kinds(verdicts), strict=True)} == {
+            "account/a": "result",
+            "account/b": "ERROR_REASON_OVERLOADED",
+        }
+
+
+async def test_more_commands_of_the_same_process_than_may_be_on_their_way_take_turns(
+    backend: Backend,
+) -> None:
+    async with running(backend, bulk_commands_max=5) as bank:
+        verdicts = await bank.service.execute([opening(f"a{n}") for n in range(50)])
+        assert all(isinstance(verdict.outcome, Answer) for verdict in verdicts)
