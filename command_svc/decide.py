@@ -46,6 +46,9 @@ def evolve_state(category: Category, state: Any, events: tuple[DecidedEvent, ...
         except Exception as error:
             name = event.type.name
             raise _defect(f"the evolver of {name} failed: {error!r}; mend it", name) from error
+    if not isinstance(state, aggregate.state):
+        name = events[-1].type.name
+        raise _defect(f"the evolver of {name} returned {state!r}; return the state", name)
     return state
 
 

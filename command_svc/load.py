@@ -97,6 +97,8 @@ def _fold(stream: str, category: Category, loaded: Loaded, records: list[StreamR
         for record in records:
             message = kinds[record.type].message
             state = evolvers[message](state, message.FromString(parse(record.encoded).payload))
+        if not isinstance(state, aggregate.state):
+            raise TypeError(f"its evolver returned {state!r} and not the state")
     except Exception as error:
         # Only now, because it costs: an event that is not what was stored is no defect of a domain.
         verify(stream, records, loaded.head.chain, loaded.head.version)

@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from bank.v1 import account_pb2 as pb
 from command_svc.serve import CommandService
+from command_svc.settings import CommandSettings
 from eventspine.domain.declared import Declarations
 from eventspine.domain.errors import DomainDefectError
 from eventspine.storage.connect import Backend
@@ -88,11 +90,18 @@ async def test_an_event_that_cannot_be_parsed_is_told_with_stream_and_version(
 
 
 @asynccontextmanager
-async def hosted(backend: Backend, declarations: Declarations) -> AsyncIterator[CommandService]:
+async def hosted(
+    backend: Backend, declarations: Declarations, **settings: Any
+) -> AsyncIterator[CommandService]:
     progress = ProgressBoard(backend.views, backend.bus)
     serving = ServingBuilds(backend.registry, backend.bus)
     service = CommandService(
-        declarations, backend, now_us=lambda: 1, progress=progress, serving=serving
+        declarations,
+        backend,
+        now_us=lambda: 1,
+        progress=progress,
+        serving=serving,
+        settings=CommandSettings(**settings),
     )
     await service.start()
     yield service
@@ -124,6 +133,17 @@ async def test_a_decider_that_fails_is_a_defect_and_stores_nothing(backend: Back
     async with hosted(backend, changed(deciders={pb.DepositRequest: broken})) as service:
         (verdict,) = await service.execute([deposit()])
         assert isinstance(verdict.outcome, DomainDefectError)
+    assert len(await backend.events.read("account/a")) == 1
+
+
+async def test_an_evolver_that_returns_no_state_is_a_defect_and_stores_nothing(
+    backend: Backend,
+) -> None:
+    forgets = changed(evolvers={pb.MoneyDeposited: lambda state, event: None})
+    async with hosted(backend, forgets, snapshot_events=2) as service, asyncio.timeout(5):
+        verdicts = await service.execute([opening(), deposit(), opening("b")])
+        names = [type(verdict.outcome).__name__ for verdict in verdicts]
+        assert names == ["Answer", "DomainDefectError", "Answer"]
     assert len(await backend.events.read("account/a")) == 1
 
 
