@@ -102,6 +102,7 @@ class Lanes:
 
     def release(self, lane: Lane) -> None:
         """Lets a lane go on to its next commands, or be idle."""
+        lane.taken = ()
         if lane.waiting:
             self._enqueue(lane)
             return
@@ -141,6 +142,9 @@ class Lanes:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # A task that was cancelled before its first step has told nobody anything.
+        for lane in self._lanes.values():
+            self._resolver.give_up(lane.taken)
         await self._snapshots.stop()
 
     def _enqueue(self, lane: Lane) -> None:
@@ -212,7 +216,8 @@ class Lanes:
             self._outcomes.fail(group, error)
             return
         except asyncio.CancelledError:
-            self._resolver.give_up(group)
+            for batch in group:
+                self._resolver.give_up(batch.taken)
             raise
         else:
             self._free_slot()

@@ -6,7 +6,7 @@ answered.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from command_svc.command import Answer, Category, Command, DecidedEvent, Outcome
@@ -31,9 +31,10 @@ class Lane:
         head: Its end; None when it has to be loaded.
         state: The state at `head`; None without an aggregate.
         active: Whether it is being loaded, decided, stored or settled, or waits for that.
+        taken: The commands of the batch that is being stored or settled.
     """
 
-    __slots__ = ("active", "category", "head", "state", "stream", "waiting")
+    __slots__ = ("active", "category", "head", "state", "stream", "taken", "waiting")
 
     def __init__(self, stream: str, category: Category) -> None:
         """Makes a lane that has not been loaded."""
@@ -43,6 +44,7 @@ class Lane:
         self.head: Head | None = None
         self.state: Any = None
         self.active = False
+        self.taken: Sequence[Command] = ()
 
     def forget(self) -> None:
         """Drops what was decided on, because it may not be what is stored."""
@@ -134,6 +136,7 @@ class Batcher:
             append_time_us: The time that the records get.
         """
         batch = Batch(lane, head)
+        lane.taken = batch.taken
         waiting = lane.waiting
         while waiting and len(batch.taken) < BATCH_COMMANDS_MAX and not batch.spoilt:
             command = waiting[0]

@@ -41,13 +41,13 @@ class Publisher:
 
     async def stop(self) -> None:
         """Publishes what waits, as far as the bus takes it in time, and ends."""
-        if self._task is None:
+        task, self._task = self._task, None
+        if task is None:
             return
         self._stopping = True
         self._awake.set()
-        await asyncio.wait({self._task}, timeout=STOP_SECONDS)
-        self._task.cancel()
-        self._task = None
+        await asyncio.wait({task}, timeout=STOP_SECONDS)
+        task.cancel()
 
     def put(self, append: Append, first_sequence: int | None) -> None:
         """Takes the records of a stored append; never waits.

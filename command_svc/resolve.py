@@ -6,8 +6,9 @@ unknown; the work goes on without them.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from command_svc.command import Command
 from command_svc.lane import Batch, Settle
 from command_svc.settings import CommandSettings
 from eventspine.storage.connect import Backend
@@ -38,38 +39,59 @@ class Resolver:
         `Stored` also stands for an append that an earlier sending has stored.
         """
         loop = asyncio.get_running_loop()
-        patience = loop.time() + self._wait_seconds
+        ends: dict[Command, float] = {}
         pause = FIRST_PAUSE_SECONDS
         try:
             while True:
-                self._answer_late(group, loop.time() + pause, patience)
+                self._answer_late(group, ends, until=loop.time() + pause)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, self._pause_seconds_max)
                 try:
                     outcomes = await self._backend.events.append(appends)
-                except (OutcomeUnknownError, StoreUnavailableError) as error:
-                    _LOG.warning("%d appends of unknown outcome: %s", len(appends), error)
-                else:
                     return [
                         await self._certain(append, outcome)
                         for append, outcome in zip(appends, outcomes, strict=True)
                     ]
+                except (OutcomeUnknownError, StoreUnavailableError) as error:
+                    _LOG.warning("%d appends of unknown outcome: %s", len(appends), error)
+                except Exception:
+                    # Whatever it was, they are as unknown as before.
+                    _LOG.exception("%d appends of unknown outcome", len(appends))
         except asyncio.CancelledError:
-            self.give_up(group)
+            for batch in group:
+                self.give_up(batch.taken)
             raise
 
-    def give_up(self, group: Sequence[Batch]) -> None:
-        """Tells all callers of a group that its outcome is unknown."""
-        for batch in group:
-            for command in batch.taken:
-                self._settle(command, _unknown())
+    def give_up(self, commands: Iterable[Command]) -> None:
+        """Tells the callers of commands that their outcome is unknown."""
+        for command in commands:
+            self._settle(command, _unknown())
 
-    def _answer_late(self, group: Sequence[Batch], until: float, patience: float) -> None:
-        """Tells those callers whose time is over before `until`."""
+    def _answer_late(
+        self, group: Sequence[Batch], ends: dict[Command, float], *, until: float
+    ) -> None:
+        """Tells those callers whose patience is over, or whose deadline comes before `until`.
+
+        So are those told who wait behind a batch: one of them may be the same command, sent again.
+
+        Args:
+            group: The batches of unknown outcome.
+            ends: When the patience of each caller ends that has been met before; kept up.
+            until: By the event loop's time.
+        """
+        now = asyncio.get_running_loop().time()
         for batch in group:
-            for command in batch.taken:
-                if not command.settled and min(patience, command.deadline - MARGIN_SECONDS) < until:
+            waiting = batch.lane.waiting
+            for command in (*batch.taken, *waiting):
+                impatient = ends.setdefault(command, now + self._wait_seconds) < now
+                short = command.deadline - MARGIN_SECONDS < until
+                if impatient or short or command.caller.gone:
                     self._settle(command, _unknown())
+            kept = [command for command in waiting if not command.settled]
+            waiting.clear()
+            waiting.extend(kept)
+        for command in [command for command in ends if command.settled]:
+            del ends[command]
 
     async def _certain(self, append: Append, outcome: Outcome) -> Outcome:
         """Reads the outcome of a sending that was not the first."""

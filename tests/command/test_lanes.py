@@ -182,3 +182,23 @@ async def test_a_stop_without_time_answers_that_nothing_was_stored_or_that_it_is
         await bank.service.stop()
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
         assert [type(o).__name__ for o in outcomes] == ["OutcomeUnknownError", "ShuttingDownError"]
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_stop_without_time_answers_whatever_was_about_to_be_sent(
+    backend: Backend, turns: int
+) -> None:
+    async with running(backend, drain_seconds=0) as bank, asyncio.timeout(5):
+        await bank.call(opening())
+        call = asyncio.create_task(bank.call(deposit()))
+        refused = asyncio.create_task(bank.call(deposit(amount=-1)))
+        await settled(turns)
+        await bank.service.stop()
+        outcomes = await asyncio.gather(call, refused, return_exceptions=True)
+        told = {"OutcomeUnknownError", "ShuttingDownError", "CommandResult", "RefusalError"}
+        assert {type(outcome).__name__ for outcome in outcomes} <= told
+
+
+async def test_two_stops_at_once_both_end(bank: BankService) -> None:
+    await bank.call(opening())
+    await asyncio.gather(bank.service.stop(), bank.service.stop())

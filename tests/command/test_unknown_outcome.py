@@ -84,3 +84,34 @@ async def test_a_lost_append_that_another_process_overtook_is_decided_again(
         assert (await mine).last_version == 3
         with pytest.raises(StreamVersionConflictError):
             await picky
+
+
+async def test_an_unforeseen_failure_of_a_later_sending_leaves_no_caller_behind(
+    bank: BankService,
+) -> None:
+    await bank.call(opening())
+    bank.store.faults += ["lost after", "disk full"]
+    async with asyncio.timeout(5):
+        assert (await bank.call(deposit())).last_version == 2
+        assert (await bank.call(deposit())).last_version == 3
+
+
+async def test_those_behind_an_unknown_outcome_are_told_in_time_and_take_up_no_room(
+    backend: Backend,
+) -> None:
+    async with running(backend, unknown_wait_seconds=0.03, waiting_commands_max=3) as bank:
+        await bank.call(opening())
+        bank.store.faults += ["lost before"] * 5
+        first = asyncio.create_task(bank.call(deposit()))
+        await until(lambda: len(bank.store.appends) == 2)
+        gone = asyncio.create_task(bank.call(deposit()))
+        behind = asyncio.create_task(bank.call(deposit()))
+        await settled()
+        gone.cancel()
+        outcomes = await asyncio.gather(first, gone, behind, return_exceptions=True)
+        names = [type(outcome).__name__ for outcome in outcomes]
+        assert names == ["OutcomeUnknownError", "CancelledError", "OutcomeUnknownError"]
+        assert len(bank.store.faults) > 0, "the outcome is still unknown"
+        assert bank.service.waiting == 0
+        await until(lambda: not bank.store.faults)
+        assert (await bank.call(deposit())).last_version == 3
