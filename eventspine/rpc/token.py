@@ -134,6 +134,8 @@ def _read_varint(body: bytes, at: int) -> tuple[int, int]:
         if group < 0x80:
             break
         shift += 7
+        if shift > _VERSION_MAX.bit_length():
+            raise ValueError("the number is too large")
     if number > _VERSION_MAX:
         raise ValueError("the number is too large")
     return number, at

@@ -1,5 +1,8 @@
 """Tokens: read back as made, joined, and refused when anything about them was changed."""
 
+from base64 import urlsafe_b64encode
+from binascii import crc32
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,3 +74,12 @@ def test_no_bytes_crash_the_reader(raw: bytes) -> None:
         decode_token(text.rstrip("="))
     except CursorInvalidError:
         return
+
+
+def test_an_endless_number_is_refused_before_it_grows() -> None:
+    for size in (11, 48_000):
+        body = b"\x00" + b"\xff" * size
+        forged = b"\x01" + crc32(body).to_bytes(4, "big") + body
+        with pytest.raises(CursorInvalidError) as refused:
+            decode_token(urlsafe_b64encode(forged).rstrip(b"=").decode())
+        assert "the number is too large" in str(refused.value.__cause__)
