@@ -43,7 +43,7 @@ _TYPE_PREFIX: Final = "type.googleapis.com/"
 class Pending:
     """A command that waits for its verdict."""
 
-    __slots__ = ("attempts", "command_id", "kind", "packed", "stream_id")
+    __slots__ = ("attempts", "category", "command_id", "kind", "packed", "stream_id")
 
     def __init__(self, command: Any) -> None:
         """Encodes the command, once for all attempts.
@@ -54,7 +54,8 @@ class Pending:
         self.attempts = 1
         self.command_id: str = command.header.command_id
         self.kind: str = command.DESCRIPTOR.full_name
-        self.stream_id: str = getattr(command, _stream_id_field(command.DESCRIPTOR))
+        self.category, stream_id_field = _stream_of(command.DESCRIPTOR)
+        self.stream_id: str = getattr(command, stream_id_field)
         self.packed = AnyMessage(
             type_url=_TYPE_PREFIX + self.kind,
             value=command.SerializeToString(),
@@ -161,12 +162,15 @@ class BulkStream:
         """Takes the next commands to send; empty when there are none or there is no room."""
         batch: list[Pending] = []
         size = 0
-        while len(batch) < BATCH_COMMANDS_MAX and size < BATCH_BYTES_MAX:
+        while len(batch) < BATCH_COMMANDS_MAX:
             pending = self._again.popleft() if self._again else self._take()
             if pending is None:
                 break
-            batch.append(pending)
             size += len(pending.packed.value)
+            if batch and size > BATCH_BYTES_MAX:
+                self._again.appendleft(pending)
+                break
+            batch.append(pending)
         return batch
 
     def _take(self) -> Pending | None:
@@ -214,27 +218,35 @@ class BulkStream:
 
     def _pending_of(self, verdict: CommandVerdict) -> Pending | None:
         """Returns the command of a verdict; None when its verdict was handed out before."""
-        same_id = self._by_id.get(verdict.command_id)
-        if not same_id:
+        if not verdict.command_id:
             kind = verdict.failure.metadata.get("type", "")
             return next((p for p in self._pending if p.kind == kind), None)
-        if not verdict.stream:
-            return same_id[0]
         # A command id is unique in its stream only.
-        stream_id = verdict.stream.partition("/")[2]
-        return next((p for p in same_id if p.stream_id == stream_id), None)
+        category, _, stream_id = verdict.stream.partition("/")
+        for pending in self._by_id.get(verdict.command_id, ()):
+            known = pending.category in ("", category) and pending.stream_id == stream_id
+            if known or not verdict.stream:
+                return pending
+        return None
 
 
 @lru_cache(maxsize=4096)
-def _stream_id_field(command: Descriptor) -> str:
-    """Returns the name of the field that names the command's stream.
+def _stream_of(command: Descriptor) -> tuple[str, str]:
+    """Returns the category of the command's streams, and the field that names the stream in it.
+
+    The category is empty where the service of the command stands in another file.
 
     Raises:
         LookupError: There is none: it is not a typed command.
     """
+    categories = [
+        service.GetOptions().Extensions[options_pb2.commands].category
+        for service in command.file.services_by_name.values()
+        if any(method.input_type is command for method in service.methods)
+    ]
     for field in command.fields:
         if field.GetOptions().Extensions[options_pb2.stream_id]:
-            return field.name
+            return "".join(categories[:1]), field.name
     raise LookupError(
         f"{command.full_name} has no stream_id field; send requests of typed commands"
     )

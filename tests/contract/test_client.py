@@ -13,6 +13,7 @@ from bank.v1 import account_pb2, views_pb2
 from eventspine.client.client import Client
 from eventspine.client.errors import CallError
 from eventspine.client.tokens import Tokens
+from eventspine.domain.errors import DomainDefectError
 from eventspine.domain.refusal import refuse
 from eventspine.rpc.context import CallContext
 from eventspine.rpc.errors import (
@@ -26,6 +27,7 @@ from eventspine.rpc.errors import (
     Violation,
 )
 from eventspine.rpc.host import Host
+from eventspine.rpc.limits import COMMAND_BYTES_MAX
 from eventspine.rpc.method import Method
 from eventspine.rpc.status import to_failure
 from eventspine.storage.errors import OutcomeUnknownError, StoreUnavailableError
@@ -48,8 +50,10 @@ from eventspine.v1.subscription_pb2 import (
     SubscribeResponse,
     SubscriptionConfirmation,
 )
+from flights.v1 import flight_pb2
 
 Deposit = account_pb2.DepositRequest
+Depart = flight_pb2.DepartFlightRequest
 
 
 class Platform:
@@ -61,6 +65,8 @@ class Platform:
         self.failures: list[Exception] = []
         self.starts: list[SubscribeRequest] = []
         self.break_after = 0
+        self.twice = False
+        self.batch_bytes: list[int] = []
         self.silent = False
         self.log_end = 10
 
@@ -131,13 +137,27 @@ class Platform:
     ) -> AsyncIterator[ExecuteResponse]:
         self.calls += 1
         async for request in requests:
+            self.batch_bytes.append(sum(len(packed.value) for packed in request.commands))
             verdicts = [self.verdict(packed) for packed in request.commands]
             if self.break_after and len(self.stored) >= self.break_after:
                 self.break_after = 0
                 raise OverloadedError("stored, and then the connection broke")
+            if self.twice:
+                yield ExecuteResponse(verdicts=verdicts[:1])
+                verdicts.reverse()
             yield ExecuteResponse(verdicts=reversed(verdicts))
 
     def verdict(self, packed: Any) -> CommandVerdict:
+        if packed.Is(Depart.DESCRIPTOR):
+            flight = Depart.FromString(packed.value)
+            verdict = CommandVerdict(
+                command_id=flight.header.command_id, stream=f"flight/{flight.flight_id}"
+            )
+            if self.failures:
+                verdict.failure.CopyFrom(to_failure(self.failures.pop()))
+            else:
+                verdict.result.SetInParent()
+            return verdict
         if not packed.Is(Deposit.DESCRIPTOR):
             unknown = TypeUnknownError("unknown", type=packed.TypeName())
             return CommandVerdict(failure=to_failure(unknown))
@@ -442,6 +462,33 @@ async def test_one_command_id_on_two_streams_is_two_commands(client: Client) -> 
     commands = [deposit("same", "a"), unknown, deposit("same", "b")]
     verdicts = await verdicts_of(client, iter(commands))
     assert sorted(v.stream for v in verdicts) == ["", "account/a", "account/b"]
+
+
+async def test_a_failure_is_given_to_the_command_of_its_own_category(
+    client: Client, platform
+) -> None:
+    flight = Depart(flight_id="same")
+    flight.header.command_id = "same"
+    platform.failures = [OverloadedError("the flight finds no room at first")]
+    verdicts = await verdicts_of(client, iter([flight, deposit("same", "same")]))
+    assert sorted(v.stream for v in verdicts) == ["account/same", "flight/same"]
+
+
+async def test_a_verdict_that_comes_once_more_is_given_to_no_other_command(
+    client: Client, platform
+) -> None:
+    platform.twice = True
+    platform.failures = [DomainDefectError("a defect", type="bank.v1.DepositRequest")]
+    verdicts = await verdicts_of(client, iter([deposit("b", "b"), deposit("a", "a")]))
+    assert [v.command_id for v in verdicts] == ["b", "a"]
+
+
+async def test_a_batch_of_large_commands_stays_within_what_one_request_may_have(
+    client: Client, platform
+) -> None:
+    commands = [Depart(flight_id="x" * size) for size in (1_500_000, 3_000_000, 10)]
+    assert len(await verdicts_of(client, iter(commands))) == 3
+    assert max(platform.batch_bytes) <= COMMAND_BYTES_MAX
 
 
 async def test_a_fault_in_the_callers_own_commands_is_raised_to_the_caller(client: Client) -> None:
