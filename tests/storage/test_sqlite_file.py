@@ -1,5 +1,6 @@
 """A store file: whose it is, what it must be, and that it is the same when opened again."""
 
+import asyncio
 import os
 import sqlite3
 import subprocess
@@ -142,3 +143,31 @@ async def test_a_closed_store_says_so(tmp_path: Path) -> None:
         await store.append([append_of("a/1", 0, "c")])
     with pytest.raises(StoreUnavailableError, match="closed"):
         await store.read("a/1")
+
+
+async def test_a_file_that_is_open_under_another_name_is_refused(tmp_path: Path) -> None:
+    db = SqliteDatabase.open(tmp_path / "store.db")
+    os.link(tmp_path / "store.db", tmp_path / "other.db")
+    with pytest.raises(OwnedError, match="under another name"):
+        SqliteDatabase.open(tmp_path / "other.db")
+    await stored(SqliteEventStore(db), [append_of("a/1", 0, "c1")])
+    os.rename(tmp_path / "store.db", tmp_path / "moved.db")
+    with pytest.raises(OwnedError, match=r"moved\.db is open under another name"):
+        SqliteDatabase.open(tmp_path / "moved.db")
+    os.rename(tmp_path / "moved.db", tmp_path / "store.db")
+    await db.close()
+    (tmp_path / "other.db").unlink()
+    db = SqliteDatabase.open(tmp_path / "store.db")
+    assert await SqliteEventLog(db).ends() == (1,)
+    await db.close()
+
+
+async def test_a_close_that_was_cancelled_is_finished_by_the_next(tmp_path: Path) -> None:
+    db = SqliteDatabase.open(tmp_path / "store.db")
+    first = asyncio.create_task(db.close())
+    await asyncio.sleep(0)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    await asyncio.gather(db.close(), db.close())
+    await SqliteDatabase.open(tmp_path / "store.db").close()

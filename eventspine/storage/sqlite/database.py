@@ -123,13 +123,12 @@ class SqliteDatabase:
 
     async def close(self) -> None:
         """Closes the file after all that was asked is done. Calling it again is harmless."""
-        if self._closed:
-            return
-        self._closed = True
         await self._reader.close()
         # The last connection to close copies the write-ahead log into the file.
         await self.writer.close()
-        self._ownership.release()
+        if not self._closed:
+            self._closed = True
+            self._ownership.release()
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -12,9 +12,11 @@ _NETWORK_FILE_SYSTEMS = ("9p", "afs", "ceph", "cifs", "fuse.sshfs", "nfs", "nfs4
 
 
 class Ownership:
-    """The lock on `<file>.lock`, which the kernel releases when the process ends, however it ends.
+    """Locks on `<file>.lock` and on the file, which the kernel releases when the process ends.
 
-    The lock file stays: deleting it would let two processes lock two files of the same name.
+    The first is for the name: a file that takes the place of one in use is another file. The second
+    is for what is in it: it may have several names, or get another one while it is open. The lock
+    file stays: deleting it would let two processes lock two files of the same name.
     """
 
     def __init__(self, path: Path) -> None:
@@ -24,20 +26,37 @@ class Ownership:
             OwnedError: Another process, or this one, has the file open. Nothing was opened.
         """
         lock = path.with_name(path.name + ".lock")
-        self._descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            owner = os.pread(self._descriptor, 20, 0).decode("ascii", "replace").strip()
-            os.close(self._descriptor)
-            text = f"{path} is owned by process {owner or 'unknown'}; stop it, or use another file"
-            raise OwnedError(text) from error
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._name = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+        if not _locked(self._name):
+            owner = os.pread(self._name, 20, 0).decode("ascii", "replace").strip()
+            os.close(self._name)
+            raise OwnedError(
+                f"{path} is owned by process {owner or 'unknown'}; stop it, or use another file"
+            )
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        if not _locked(self._file):
+            # The file's descriptor stays open: with it, the locks would go that SQLite has on the
+            # file where this very process is the owner.
+            os.close(self._name)
+            raise OwnedError(
+                f"{path} is open under another name; stop the process that has it open, or use "
+                "another file"
+            )
+        os.ftruncate(self._name, 0)
+        os.pwrite(self._name, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
-        """Gives the file up. Only once."""
-        os.close(self._descriptor)
+        """Gives the file up. Only once, and after SQLite has closed it."""
+        os.close(self._file)
+        os.close(self._name)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def checked_path(path: Path) -> Path:
