@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eventspine.storage.errors import OutcomeUnknownError, StoreUnavailableError
-from eventspine.storage.records import Append, NewRecord, Replayed, Stored
+from eventspine.storage.records import Append, Conflict, NewRecord, Replayed, Stored
 from eventspine.storage.sqlite.database import SqliteDatabase
 from eventspine.storage.sqlite.events import SqliteEventStore
 from eventspine.storage.sqlite.failures import undecided
@@ -97,6 +97,47 @@ async def test_a_query_that_fails_leaves_those_beside_it(db: SqliteDatabase) -> 
     )
     assert isinstance(results[0], sqlite3.OperationalError)
     assert results[1] == [(1,)]
+
+
+async def test_a_query_whose_disk_error_ended_the_snapshot_leaves_those_beside_it(
+    db: SqliteDatabase,
+) -> None:
+    def broken(connection: sqlite3.Connection) -> None:
+        """Does what SQLite does by itself after a disk error: it ends the transaction."""
+        connection.execute("ROLLBACK")
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_READ
+        raise error
+
+    results = await asyncio.gather(
+        db.read(lambda connection: connection.execute("SELECT 1").fetchall()),
+        db.read(broken),
+        db.read(lambda connection: connection.execute("SELECT 2").fetchall()),
+        return_exceptions=True,
+    )
+    assert results[0] == [(1,)]
+    assert isinstance(results[1], StoreUnavailableError)
+    assert results[2] == [(2,)]
+
+
+async def test_what_failed_in_no_known_way_is_looked_up_again_in_the_file(
+    db: SqliteDatabase,
+) -> None:
+    """The heads in memory are behind the file, as only a defect could make them."""
+    store = SqliteEventStore(db)
+    await stored(store, [append_of("a/1", 0, "c1")])
+    beside = append_of("a/1", 1, "c2").records[0]
+    await db.write(
+        lambda connection: connection.execute(
+            "INSERT INTO events VALUES (2, 'a/1', ?, ?, ?)", beside
+        ),
+        durable=True,
+    )
+    with pytest.raises(sqlite3.IntegrityError):
+        await store.append([append_of("a/1", 1, "c3")])
+    (outcome,) = await store.append([append_of("a/1", 1, "c3")])
+    assert isinstance(outcome, Conflict)
+    assert outcome.actual.version == 2
 
 
 async def test_the_reader_cannot_write(db: SqliteDatabase) -> None:

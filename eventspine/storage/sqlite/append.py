@@ -9,7 +9,6 @@ are given out at the commit only, so that they stay dense.
 import sqlite3
 from collections.abc import Sequence
 
-from eventspine.storage.errors import OutcomeUnknownError, StoreUnavailableError
 from eventspine.storage.records import (
     GENESIS,
     Append,
@@ -74,8 +73,8 @@ class AppendGroups:
         appends = [append for call in calls for append in call]
         try:
             outcomes = iter(self._store(appends))
-        except (StoreUnavailableError, OutcomeUnknownError) as error:
-            # Whether or not it was stored, the file is asked again before the next append.
+        except Exception as error:
+            # Whatever was stored, the file is asked again before the next append.
             self._forget()
             return list(copies(error, len(calls)))
         return [[next(outcomes) for _ in call] for call in calls]

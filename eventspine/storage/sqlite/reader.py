@@ -40,7 +40,9 @@ class SqliteReader:
         try:
             return [self._answer(query) for query in queries]
         finally:
-            connection.execute("ROLLBACK")
+            # SQLite has ended the snapshot by itself after some errors.
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
 
     def _answer(self, query: Query[Any]) -> Any:
         try:
