@@ -64,6 +64,7 @@ class Lanes:
             snapshots=self._snapshots,
         )
         self._resolver = Resolver(backend, self.settle, settings)
+        self._waiting_bytes = 0
         self.waiting = 0
         """How many commands are on their way."""
 
@@ -80,7 +81,13 @@ class Lanes:
             raise OverloadedError(
                 f"{self.waiting} commands are on their way; try again a little later"
             )
+        if self._waiting_bytes + command.size > self._settings.waiting_bytes_max:
+            raise OverloadedError(
+                f"{self._waiting_bytes} bytes of commands are on their way; try again a little"
+                " later"
+            )
         self.waiting += 1
+        self._waiting_bytes += command.size
         lane = self._lanes.get(command.stream)
         if lane is None:
             lane = self._lanes[command.stream] = Lane(command.stream, command.category)
@@ -96,6 +103,7 @@ class Lanes:
             return
         command.settled = True
         self.waiting -= 1
+        self._waiting_bytes -= command.size
         if not self.waiting:
             self._drained.set()
         command.caller.settle(command, outcome)
@@ -187,8 +195,11 @@ class Lanes:
     def _group(self, now: float, append_time_us: int) -> list[Batch]:
         """Decides ready lanes until a group is full."""
         group: list[Batch] = []
-        count = 0
-        while self._ready and count < self._settings.group_commands_max:
+        count = size = 0
+        settings = self._settings
+        while (
+            self._ready and count < settings.group_commands_max and size < settings.group_bytes_max
+        ):
             lane = self._ready.popleft()
             if lane.head is None:
                 self._enqueue(lane)
@@ -197,6 +208,7 @@ class Lanes:
             if batch.rows:
                 group.append(batch)
                 count += len(batch.rows)
+                size += batch.byte_count
             elif batch.unstored:
                 self.spawn(self._outcomes.confirm(batch))
             else:

@@ -125,6 +125,7 @@ class Command:
     Attributes:
         content: The request message of a typed command, or the events of `Append`.
         digest: SHA-256 over all that makes it this command and no other.
+        size: How many bytes its content has, encoded.
         deadline: When the caller stops waiting, by the event loop's time; infinity for never.
         place: Which of its caller's commands it is, from 0.
         attempts: How often another process has won the stream against it.
@@ -136,6 +137,7 @@ class Command:
     header: Header
     content: Any
     digest: bytes
+    size: int
     deadline: float
     caller: Caller
     place: int = 0

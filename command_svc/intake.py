@@ -65,7 +65,7 @@ class Intake:
         check_size("command", size, COMMAND_BYTES_MAX, limit="command_bytes")
         category = self._categories[declaration.aggregate.category]
         stream = f"{category.name}/{stream_id}"
-        return Command(stream, category, header, request, digest, deadline, caller)
+        return Command(stream, category, header, request, digest, size, deadline, caller)
 
     def append(self, request: AppendRequest, caller: Caller, deadline: float) -> Command:
         """Makes a command of an `Append`.
@@ -91,8 +91,8 @@ class Intake:
         )
         check_sizes(events)
         _check_event_ids(header.command_id, events)
-        digest, _ = digest_request(request)
-        return Command(request.stream, category, header, events, digest, deadline, caller)
+        digest, size = digest_request(request)
+        return Command(request.stream, category, header, events, digest, size, deadline, caller)
 
     def _event(self, field: str, event: NewEvent, category: Category) -> DecidedEvent:
         event_id = check_optional_id(f"{field}.event_id", event.event_id)

@@ -13,10 +13,12 @@ class CommandSettings:
         recent_commands_max: How many commands are remembered in memory, so that a repeated one is
             answered without the store.
         waiting_commands_max: How many commands may be on their way at once in this process.
+        waiting_bytes_max: How many bytes they may have in all.
         bulk_commands_max: How many of them may come from one bulk stream.
         groups_in_flight_max: How many groups of appends are sent to the store at once. Two: one is
             being stored while the next is being decided.
         group_commands_max: How many commands a group takes before it is sent.
+        group_bytes_max: How many bytes of events a group takes before it is sent.
         loads_in_flight_max: How many cold streams are loaded at once.
         attempts_max: How often a command is decided when other processes win its stream.
         snapshot_events: After how many events a stream's state is kept as a snapshot.
@@ -30,9 +32,11 @@ class CommandSettings:
     cached_streams_max: int = 10_000
     recent_commands_max: int = 100_000
     waiting_commands_max: int = 20_000
+    waiting_bytes_max: int = 256 * 1024 * 1024
     bulk_commands_max: int = 2_000
     groups_in_flight_max: int = 2
     group_commands_max: int = 500
+    group_bytes_max: int = 8 * 1024 * 1024
     loads_in_flight_max: int = 256
     attempts_max: int = 5
     snapshot_events: int = 500

@@ -9,6 +9,7 @@ from collections import Counter
 
 import pytest
 
+from bank.v1 import account_pb2 as pb
 from eventspine.domain.errors import RefusalError
 from eventspine.rpc.errors import (
     DeadlineExceededError,
@@ -19,7 +20,16 @@ from eventspine.storage.codec import verify
 from eventspine.storage.connect import Backend
 from eventspine.storage.errors import StoreUnavailableError
 from eventspine.storage.records import GENESIS
-from tests.command.bank_service import BankService, deposit, opening, running, withdrawal
+from eventspine.v1.command_pb2 import AppendRequest
+from tests.command.bank_service import (
+    BankService,
+    anyhow,
+    append_request,
+    deposit,
+    opening,
+    running,
+    withdrawal,
+)
 from tests.storage.until import settled, until
 
 
@@ -152,6 +162,30 @@ async def test_more_commands_than_may_wait_are_refused(backend: Backend) -> None
         bank.store.open.set()
         await asyncio.gather(*calls)
         await bank.call(opening("b"))
+
+
+async def test_more_bytes_than_may_wait_are_refused(backend: Backend) -> None:
+    async with running(backend, waiting_bytes_max=400) as bank:
+        bank.store.open.clear()
+        calls = [asyncio.create_task(bank.call(large(f"a{n}", 100))) for n in range(2)]
+        await settled()
+        with pytest.raises(OverloadedError, match="bytes"):
+            await bank.call(large("b", 100))
+        bank.store.open.set()
+        await asyncio.gather(*calls)
+        await bank.call(large("b", 100))
+
+
+async def test_large_commands_go_out_in_groups_that_are_not_too_large(backend: Backend) -> None:
+    async with running(backend, group_bytes_max=250_000) as bank:
+        await asyncio.gather(*(bank.call(large(f"a{n}", 100_000)) for n in range(10)))
+        assert sum(bank.store.calls) == 10
+        assert max(bank.store.calls) == 3
+
+
+def large(account: str, size: int) -> AppendRequest:
+    event = pb.AccountOpened(account_id=account, owner="x" * size)
+    return append_request(event, stream=f"account/{account}", expected=anyhow())
 
 
 async def test_a_stop_answers_what_is_on_its_way_and_refuses_the_rest(bank: BankService) -> None:
