@@ -74,7 +74,7 @@ class ProgressBoard:
         board = self._boards.get(build_id)
         if board is None:
             board = self._boards[build_id] = _Board()
-        if not board.read:
+        if not board.read or board.reading.locked():
             await self._read(build_id, board)
         return board
 

@@ -126,13 +126,15 @@ class LogTail:
 
     async def _feed(self, partition: int, entries: list[LogEntry]) -> None:
         window = self._windows[partition]
-        for run in _runs(entries, window.end):
-            await self._fill(partition, run[0].sequence - 1)
-            if run[0].sequence != window.end + 1:
-                # The log does not show all of the hole yet; the next look at it goes on.
-                break
-            window.extend(run)
-        window.wake()
+        try:
+            for run in _runs(entries, window.end):
+                await self._fill(partition, run[0].sequence - 1)
+                if run[0].sequence != window.end + 1:
+                    # The log does not show all of the hole yet; the next look at it goes on.
+                    break
+                window.extend(run)
+        finally:
+            window.wake()
 
     async def _fill(self, partition: int, through: int) -> None:
         """Reads from the log what the window lacks; jumps where that is more than it holds."""

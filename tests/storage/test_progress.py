@@ -133,6 +133,16 @@ async def test_a_thousand_questions_at_once_read_the_store_once(around: Around) 
     assert around.views.reads == 1
 
 
+async def test_who_asks_while_the_first_question_is_read_gets_what_is_read(around: Around) -> None:
+    await around.save(7)
+    board = around.board
+    answers = await asyncio.gather(
+        board.progress(BUILD), board.progress(BUILD), board.passed(BUILD, 0, 7, 0)
+    )
+    assert answers == [(7,), (7,), True]
+    assert around.views.reads == 1
+
+
 async def test_those_who_gave_up_are_forgotten(around: Around) -> None:
     for _ in range(100):
         assert not await around.board.passed(BUILD, 0, 10**9, 0.0001)

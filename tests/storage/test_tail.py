@@ -241,6 +241,18 @@ async def test_a_log_that_is_down_for_a_while_is_waited_for(
     assert await tail.wait(0, 2, 5)
 
 
+async def test_what_came_before_a_hole_that_cannot_be_read_yet_is_told(around: Around) -> None:
+    tail = await around.started()
+    await around.store(entries(1, 3))
+    around.log.unavailable = True
+    waiting = asyncio.create_task(tail.wait(0, 0, 5))
+    await settled()
+    await around.tell([entry(1), entry(3)])
+    await settled()
+    assert waiting.done()
+    assert await tail.read(0, after=0, limit=100) == [entry(1)]
+
+
 async def test_partitions_are_followed_apart() -> None:
     around = Around(partitions=3)
     tail = await around.started()
