@@ -121,7 +121,11 @@ class CommandService:
         Returns:
             A verdict for each, in their order.
         """
-        return await self._bulk(math.inf).execute(commands)
+        bulk = self._bulk(math.inf)
+        try:
+            return await bulk.execute(commands)
+        finally:
+            bulk.leave()
 
     def _typed(self, declaration: CommandDeclaration) -> UnaryHandler:
         intake, response = self._intake.typed, declaration.response

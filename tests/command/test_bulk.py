@@ -216,6 +216,23 @@ async def test_a_command_that_finds_no_room_is_named_with_its_stream(backend: Ba
         }
 
 
+async def test_a_caller_of_the_same_process_that_goes_leaves_nothing_waiting(
+    bank: BankService,
+) -> None:
+    await bank.call(opening())
+    bank.store.open.clear()
+    work = asyncio.create_task(bank.service.execute([deposit(command_id="one")]))
+    await until(lambda: len(bank.store.appends) == 2)
+    late = asyncio.create_task(bank.service.execute([deposit(command_id="late")]))
+    await settled()
+    late.cancel()
+    await asyncio.gather(late, return_exceptions=True)
+    bank.store.open.set()
+    await work
+    await until(lambda: bank.service.waiting == 0)
+    assert [record.command_id for record in await bank.records()][1:] == ["one"]
+
+
 async def test_more_commands_of_the_same_process_than_may_be_on_their_way_take_turns(
     backend: Backend,
 ) -> None:
