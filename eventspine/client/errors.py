@@ -15,7 +15,14 @@ Detail = TypeVar("Detail", bound=Message)
 
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 _BROKEN: Final = frozenset(
-    (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
+    (
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNKNOWN,
+        # Of calls that a stopping server had taken in and not begun. Who cancels a call here is not
+        # told by a status.
+        grpc.StatusCode.CANCELLED,
+    )
 )
 
 

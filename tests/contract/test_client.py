@@ -8,6 +8,7 @@ import pytest
 from google.protobuf.any_pb2 import Any
 from google.protobuf.empty_pb2 import Empty
 from google.rpc.error_details_pb2 import ErrorInfo
+from grpc import aio
 
 from bank.v1 import account_pb2, views_pb2
 from eventspine.client.client import Client
@@ -238,6 +239,30 @@ async def test_an_unknown_outcome_is_sent_again_with_the_same_id(client: Client,
     response = await client.execute(Deposit(account_id="alice", amount_cents=5))
     assert response.result.replayed
     assert (platform.calls, len(platform.stored)) == (3, 1)
+
+
+async def test_a_call_that_a_stopping_transport_cancelled_is_sent_again() -> None:
+    """A server that stops so answers what it had taken in and not begun."""
+    calls: list[bytes] = []
+
+    async def answer(raw: bytes, context: aio.ServicerContext) -> bytes:
+        calls.append(raw)
+        if len(calls) == 1:
+            await context.abort(grpc.StatusCode.CANCELLED, "")
+        return account_pb2.DepositResponse().SerializeToString()
+
+    server = aio.server()
+    method = grpc.unary_unary_rpc_method_handler(answer)
+    service = "bank.v1.AccountCommands"
+    server.add_generic_rpc_handlers(
+        [grpc.method_handlers_generic_handler(service, {"Deposit": method})]
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with Client.connect(f"127.0.0.1:{port}") as client:
+        await client.execute(deposit("c"))
+    await server.stop(0)
+    assert calls == [deposit("c").SerializeToString()] * 2
 
 
 async def test_a_refusal_is_an_error_with_reason_and_is_not_sent_again(
