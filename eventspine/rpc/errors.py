@@ -95,7 +95,7 @@ class DeadlineExceededError(EventspineError):
 
 
 class OverloadedError(EventspineError):
-    """Too many commands wait in this process. Nothing was stored. Try again a little later."""
+    """Too many commands or bytes of them wait. Nothing was stored. Try again a little later."""
 
 
 class InternalError(EventspineError):
