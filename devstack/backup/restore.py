@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from devstack.backup.load import batches, check
+from devstack.backup.load import Checked, batches, check
 from devstack.backup.manifest import Manifest, read_manifest
 from devstack.embedded import Embedded
 from devstack.progress_bar import progress_bar
@@ -44,50 +44,49 @@ async def restore_backup(folder: Path, db: Path, domains: Sequence[Domain]) -> R
         OwnedError: Another process has the file open. Nothing was changed.
         StoreFormatError: The file is no store, or cannot be made. Nothing was changed.
     """
-    records, streams = _check(folder)
-    commands = await _load_or_delete(folder, db, records)
+    checked = _check(folder)
+    commands = await _load_or_delete(folder, db, checked.manifest)
     views = await build_views(domains, db)
-    return Restored(records, streams, commands, views)
+    return Restored(sum(checked.manifest.ends), checked.streams, commands, views)
 
 
-def _check(folder: Path) -> tuple[int, int]:
+def _check(folder: Path) -> Checked:
     total = sum(read_manifest(folder).ends)
     with progress_bar("checking the backup", total) as bar:
-        checked = check(folder, bar.advance)
-    return total, checked.streams
+        return check(folder, bar.advance)
 
 
-async def _load_or_delete(folder: Path, db: Path, total: int) -> int:
+async def _load_or_delete(folder: Path, db: Path, manifest: Manifest) -> int:
     made = not await asyncio.to_thread(db.exists)
     try:
-        return await _load(folder, db, total)
+        return await _load(folder, db, manifest)
     except BaseException:
         if made:
             _delete(db)
         raise
 
 
-async def _load(folder: Path, db: Path, total: int) -> int:
+async def _load(folder: Path, db: Path, manifest: Manifest) -> int:
     database = SqliteDatabase.open(db)
     try:
         loader = SqliteLoader(database)
         await loader.begin()
-        manifest, commands = await _fill(folder, loader, total)
+        commands = await _fill(folder, loader, manifest)
         await loader.finish({**manifest.ancestors, manifest.store_id: manifest.ends})
     finally:
         await database.close()
     return commands
 
 
-async def _fill(folder: Path, loader: SqliteLoader, total: int) -> tuple[Manifest, int]:
-    manifest, commands = read_manifest(folder), 0
-    with progress_bar("restoring", total) as bar:
+async def _fill(folder: Path, loader: SqliteLoader, manifest: Manifest) -> int:
+    commands = 0
+    with progress_bar("restoring", sum(manifest.ends)) as bar:
         for batch in batches(folder, manifest):
             await loader.records(batch.entries)
             await loader.commands(batch.commands)
             commands += len(batch.commands)
             bar.advance(len(batch.entries))
-    return manifest, commands
+    return commands
 
 
 def _delete(db: Path) -> None:

@@ -6,6 +6,7 @@ adds them up. The mean is computed from the sum and the count each time, never f
 
 from collections.abc import Sequence
 
+from domains.flights.counting import apply_cancelled, apply_departed, apply_diverted
 from eventspine.domain.view import Folding, Key, View, ViewEvent
 from flights.v1 import flight_pb2 as pb
 from flights.v1.views_pb2 import AirportDay
@@ -14,28 +15,6 @@ from flights.v1.views_pb2 import AirportDay
 def _keys(event: ViewEvent) -> tuple[Key, ...]:
     leg = event.data.leg
     return ((leg.origin, leg.date),)
-
-
-def apply_departed(row: AirportDay, event: ViewEvent) -> AirportDay:
-    """One departure more, with its delay."""
-    departures = row.departures + 1
-    delay_sum = row.departure_delay_sum_minutes + event.data.departure_delay_minutes
-    row.departures = departures
-    row.departure_delay_sum_minutes = delay_sum
-    row.departure_delay_mean_minutes = delay_sum / departures
-    return row
-
-
-def apply_cancelled(row: AirportDay, event: ViewEvent) -> AirportDay:
-    """One cancellation more."""
-    row.cancellations += 1
-    return row
-
-
-def apply_diverted(row: AirportDay, event: ViewEvent) -> AirportDay:
-    """One diversion more; its departure was counted when it left."""
-    row.diversions += 1
-    return row
 
 
 def merge(rows: Sequence[AirportDay]) -> AirportDay:

@@ -6,6 +6,7 @@ adds them up. Means are computed from sum and count each time, never from an old
 
 from collections.abc import Sequence
 
+from domains.flights.counting import apply_cancelled, apply_departed, apply_diverted
 from eventspine.domain.view import Folding, Key, View, ViewEvent
 from flights.v1 import flight_pb2 as pb
 from flights.v1.views_pb2 import CarrierMonth
@@ -19,16 +20,6 @@ def _keys(event: ViewEvent) -> tuple[Key, ...]:
     return ((leg.carrier, leg.date[_MONTH]),)
 
 
-def apply_departed(row: CarrierMonth, event: ViewEvent) -> CarrierMonth:
-    """One departure more, with its delay."""
-    departures = row.departures + 1
-    delay_sum = row.departure_delay_sum_minutes + event.data.departure_delay_minutes
-    row.departures = departures
-    row.departure_delay_sum_minutes = delay_sum
-    row.departure_delay_mean_minutes = delay_sum / departures
-    return row
-
-
 def apply_arrived(row: CarrierMonth, event: ViewEvent) -> CarrierMonth:
     """One arrival more, with its delay."""
     arrivals = row.arrivals + 1
@@ -36,18 +27,6 @@ def apply_arrived(row: CarrierMonth, event: ViewEvent) -> CarrierMonth:
     row.arrivals = arrivals
     row.arrival_delay_sum_minutes = delay_sum
     row.arrival_delay_mean_minutes = delay_sum / arrivals
-    return row
-
-
-def apply_cancelled(row: CarrierMonth, event: ViewEvent) -> CarrierMonth:
-    """One cancellation more."""
-    row.cancellations += 1
-    return row
-
-
-def apply_diverted(row: CarrierMonth, event: ViewEvent) -> CarrierMonth:
-    """One diversion more; its departure was counted when it left."""
-    row.diversions += 1
     return row
 
 
