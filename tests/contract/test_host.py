@@ -400,7 +400,8 @@ async def test_a_handler_that_fails_after_its_caller_left_harms_nobody(
             raise StoreUnavailableError("too late", cause="test") from None
 
     channel = await hosting([unary(stubborn), stream(stubborn_stream)])
-    timeout = 0.3 if how == "out of time" else None
+    # Long enough that both calls have begun by then, also on a machine that stalls for a moment.
+    timeout = 2.0 if how == "out of time" else None
     asking = channel.unary_unary(f"/{SERVICE}/Ask")(b"", timeout=timeout)
     following = channel.unary_stream(f"/{SERVICE}/Follow")(b"", timeout=timeout)
     await following.read()
