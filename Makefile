@@ -57,7 +57,7 @@ format: $(VENV)/.ready ## Format code and protos
 
 lock: $(VENV)/.python ## Resolve the dependencies anew into constraints.txt
 	$(BIN)/python -m pip install -q --disable-pip-version-check uv
-	$(BIN)/uv pip compile -q pyproject.toml --extra dev --universal --python-version 3.11 \
+	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade -o constraints.txt
 
 image: $(VENV)/.ready ## Freeze the contract that buf breaking compares with (at a release)
