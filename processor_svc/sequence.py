@@ -9,8 +9,9 @@ loses that condition, looks where the log is now, and goes on from there.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
+from eventspine.rpc.figures import Figure
 from eventspine.storage.errors import LogMovedError, OutcomeUnknownError, StoreUnavailableError
 from eventspine.storage.ports import Bus, BusMessage, BusReader, EventLog, EventStore
 from eventspine.storage.records import LogEntry, StreamPlace
@@ -52,6 +53,7 @@ class Sequencer:
         self._bus = bus
         self._positions_max = positions_max
         self._lanes: dict[int, _Lane] = {}
+        self._sequenced: dict[int, tuple[int, int]] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -65,6 +67,17 @@ class Sequencer:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+
+    def figures(self) -> Iterable[Figure]:
+        """Returns what was put into the log so far by this process, by partition."""
+        for place, what in enumerate(("batches", "events")):
+            yield Figure(
+                f"eventspine_sequenced_{what}_total",
+                "counter",
+                f"How many {what} were put into the log.",
+                ("partition",),
+                {(str(number),): counts[place] for number, counts in self._sequenced.items()},
+            )
 
     async def _run(self, reader: BusReader) -> None:
         async with contextlib.aclosing(reader):
@@ -107,6 +120,8 @@ class Sequencer:
                 del self._lanes[partition]
                 continue
             lane.passed(fresh)
+            batches, count = self._sequenced.get(partition, (0, 0))
+            self._sequenced[partition] = (batches + 1, count + len(fresh))
             await self._bus.publish("log", partition, fresh)
             return
 
