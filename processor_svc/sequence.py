@@ -11,6 +11,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
+from eventspine.rpc import logs
 from eventspine.rpc.figures import Figure
 from eventspine.storage.errors import LogMovedError, OutcomeUnknownError, StoreUnavailableError
 from eventspine.storage.ports import Bus, BusMessage, BusReader, EventLog, EventStore
@@ -120,6 +121,8 @@ class Sequencer:
                 del self._lanes[partition]
                 continue
             lane.passed(fresh)
+            if _log.isEnabledFor(logging.DEBUG):
+                _tell(fresh)
             batches, count = self._sequenced.get(partition, (0, 0))
             self._sequenced[partition] = (batches + 1, count + len(fresh))
             await self._bus.publish("log", partition, fresh)
@@ -263,6 +266,19 @@ class _Batch:
                 self._put(early[version])
             elif version > self._positions[stream]:
                 _log.error("the store has no version before %d of stream %s", version, stream)
+
+
+def _tell(entries: Sequence[LogEntry]) -> None:
+    for entry in entries:
+        logs.write(
+            _log,
+            logging.DEBUG,
+            "sequenced",
+            stream=entry.stream,
+            stream_version=entry.stream_version,
+            partition=entry.partition,
+            sequence=entry.sequence,
+        )
 
 
 def _by_partition(batch: Sequence[BusMessage]) -> dict[int, list[LogEntry]]:

@@ -1,5 +1,6 @@
 """Certificates of a host; promise: with an authority for callers, strangers get no answer."""
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,15 +39,26 @@ def read_tls(certificate: Path, key: Path, callers_authority: Path | None) -> Tl
     """Reads the files of a host.
 
     Raises:
-        CertificateError: A file cannot be read, or is no PEM. Nothing is hosted.
+        CertificateError: A file cannot be read, is no PEM, or the key is of another certificate.
+            Nothing is hosted.
     """
-    return Tls(
+    tls = Tls(
         certificate=_pem(certificate, b"CERTIFICATE"),
         key=_pem(key, b"PRIVATE KEY"),
         callers_authority=(
             None if callers_authority is None else _pem(callers_authority, b"CERTIFICATE")
         ),
     )
+    # The transport would say no more than that it cannot listen.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key)
+        if callers_authority is not None:
+            context.load_verify_locations(callers_authority)
+    except ssl.SSLError as error:
+        files = ", ".join(str(path) for path in (certificate, key, callers_authority) if path)
+        raise CertificateError(f"{files}: do not fit together or are damaged: {error}") from error
+    return tls
 
 
 def _pem(path: Path, kind: bytes) -> bytes:
