@@ -95,10 +95,23 @@ class EventLog(Protocol):
         """Puts entries behind sequence `after`, which must be the end; all or none.
 
         Entries carry the sequences `after + 1`, `after + 2` … A store that sequences as it appends
-        declines this method, in words, by `DeclinedError`.
+        declines this method and `take_over`, in words, by `DeclinedError`.
 
         Raises:
-            LogMovedError: The end is elsewhere. Nothing was written.
+            LogMovedError: The end is elsewhere. Nothing was written. Take over to go on.
+            OutcomeUnknownError: All, nothing or a leading part is in the log. Take over to know.
+            StoreUnavailableError: Nothing was written.
+        """
+        ...
+
+    async def take_over(self, partition: int) -> int:
+        """Gets ready to extend a partition, and returns its end, 0 for an empty one.
+
+        From then on `versions` is exact for the streams of the partition, until somebody else
+        extends it, which the next `extend` finds out.
+
+        Raises:
+            StoreUnavailableError: The log cannot be read.
         """
         ...
 
@@ -111,7 +124,18 @@ class EventLog(Protocol):
         ...
 
     async def positions(self, places: Sequence[StreamPlace]) -> list[LogPlace | None]:
-        """Returns where in the log each version of a stream is; None where it is not yet."""
+        """Returns where in the log each version of a stream is; None where it is not yet.
+
+        Of a partition that another process extends, None may be some seconds old. Whoever waits
+        for a place looks into the window of a `LogTail` first.
+        """
+        ...
+
+    async def versions(self, streams: Sequence[str]) -> list[int]:
+        """Returns the last version of each stream that is in the log; 0 for none.
+
+        Of a partition that another process extends, it may be some seconds old.
+        """
         ...
 
 
