@@ -64,7 +64,13 @@ class EventStore(Protocol):
         ...
 
     async def heads(self, *, after: str = "", limit: int = 500) -> list[StreamHead]:
-        """Scans the streams whose name is above `after`, in order of their names' UTF-8 bytes."""
+        """Scans the streams that have events, in an order of the store's own.
+
+        Args:
+            after: The last name that a scan has returned; empty to begin.
+            limit: How many streams at most. Fewer mean that the scan ends there. A stream that is
+                new may stand before `after`.
+        """
         ...
 
     async def command(self, stream: str, command_id: str) -> CommandRow | None:
@@ -72,7 +78,10 @@ class EventStore(Protocol):
         ...
 
     async def commands(self, *, after: int = 0, limit: int = 500) -> list[NumberedCommand]:
-        """Scans the commands of all streams in the order in which they were stored."""
+        """Scans the commands of all streams in the order in which they were stored.
+
+        A store that keeps no such order declines this method, in words, by `DeclinedError`.
+        """
         ...
 
 
@@ -255,7 +264,7 @@ class Identity(Protocol):
 
     @property
     def backend(self) -> str:
-        """The kind of store: `memory` or `sqlite`."""
+        """The kind of store: `memory`, `sqlite` or `cassandra`."""
         ...
 
     @property

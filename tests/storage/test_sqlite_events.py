@@ -13,7 +13,7 @@ from eventspine.storage.sqlite.log import SqliteEventLog
 from eventspine.storage.sqlite.snapshots import SqliteSnapshotStore
 from tests.storage.appends import append_of, entries_of, stored
 from tests.storage.event_log_suite import EventLogSuite
-from tests.storage.event_store_suite import EventStoreSuite
+from tests.storage.event_store_suite import EventStoreSuite, ScanOrderSuite
 from tests.storage.snapshot_store_suite import SnapshotStoreSuite
 
 
@@ -24,7 +24,7 @@ async def db(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
     await db.close()
 
 
-class TestSqliteEventStore(EventStoreSuite):
+class TestSqliteEventStore(EventStoreSuite, ScanOrderSuite):
     @pytest.fixture
     def store(self, db: SqliteDatabase) -> SqliteEventStore:
         return SqliteEventStore(db)
