@@ -77,6 +77,15 @@ class LocalBus:
         tails.add(reader)
         return reader
 
+    def put(self, channel: str, messages: Sequence[BusMessage]) -> None:
+        """Hands messages on at once, in order, however many wait for a group."""
+        self._channel(channel).put(messages)
+
+    def leave_out(self, channel: str) -> None:
+        """Tells all who read the channel's tail that messages were left out."""
+        for tail in self._channel(channel).tails:
+            tail.leave_out()
+
     def _channel(self, name: str) -> "_Channel":
         channel = self._channels.get(name)
         if channel is None:
@@ -115,12 +124,16 @@ class _Tail:
     def put(self, messages: Batch) -> None:
         self._count += len(messages)
         if self._count > self._messages_max:
-            # What comes after the gap is of no use before the reader has looked at the store.
-            self._batches.clear()
-            self._missed = True
-            self._count = 0
+            self.leave_out()
         else:
             self._batches.append(messages)
+            self._filled.set()
+
+    def leave_out(self) -> None:
+        # What waits is of no use before the reader has looked at the store.
+        self._batches.clear()
+        self._missed = True
+        self._count = 0
         self._filled.set()
 
     def __aiter__(self) -> Self:
