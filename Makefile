@@ -11,7 +11,7 @@ PROTOS := $(shell find protos -name '*.proto')
 DAYS ?= 14
 DB ?= var/flights-$(DAYS)-days.db
 
-.PHONY: help run test check bench format lock image clean
+.PHONY: help run test test-stack check bench format lock image clean
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,8 +34,11 @@ $(VENV)/.ready: $(VENV)/.locked pyproject.toml $(PROTOS)
 run: $(VENV)/.ready ## Replay real flights through the platform and check every total (DAYS=14, DB=FILE)
 	$(BIN)/python -m devstack.tour --days $(DAYS) --db $(DB)
 
-test: $(VENV)/.ready ## Run all tests
-	$(BIN)/python -m pytest -q tests
+test: $(VENV)/.ready ## Run all tests that need no real servers
+	$(BIN)/python -m pytest -q -m "not stack" tests
+
+test-stack: $(VENV)/.ready ## Run the tests on real Cassandra and Kafka (needs Java 17 and Maven)
+	$(BIN)/python -m pytest -q -m stack tests
 
 check: $(VENV)/.ready ## Check style, types, import direction and the contract
 	$(BIN)/ruff check .

@@ -8,11 +8,9 @@ from confluent_kafka.admin import AdminClient
 
 from eventspine.storage.kafka.bus import KafkaBus
 from eventspine.storage.kafka.settings import CHANNELS, KafkaSettings
-from tests.stack_servers import kafka
 from tests.storage.bus_suite import BusSuite
 
 pytestmark = pytest.mark.stack
-__all__ = ["kafka"]
 
 
 @pytest.fixture
