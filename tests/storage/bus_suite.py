@@ -155,6 +155,30 @@ class BusSuite:
         await reader.aclose()
         assert await asyncio.wait_for(waiting, SECONDS) == []
 
+    async def test_a_consumer_that_is_alone_in_its_group_owns_all_partitions(
+        self, bus: Bus
+    ) -> None:
+        async with aclosing(bus.consume("events", "sequencer")) as reader:
+            await bus.publish("events", 0, entries(1, 1))
+            assert await taken(reader, 1) == entries(1, 1)
+            assert reader.owned == {0, 1}
+
+    async def test_a_process_that_is_alone_in_a_group_owns_all_partitions(self, bus: Bus) -> None:
+        async with aclosing(bus.shares("projector")) as shares:
+            assert await asyncio.wait_for(anext(shares), SECONDS) == {0, 1}
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(anext(shares), 0.001)
+
+    async def test_a_closed_share_ends_also_where_it_waits(self, bus: Bus) -> None:
+        shares = bus.shares("projector")
+        await asyncio.wait_for(anext(shares), SECONDS)
+        waiting = asyncio.ensure_future(anext(shares))
+        await asyncio.sleep(0)
+        await shares.aclose()
+        with pytest.raises(StopAsyncIteration):
+            await asyncio.wait_for(waiting, SECONDS)
+        await shares.aclose()
+
 
 async def _all(reader: BusReader) -> list[Sequence[BusMessage]]:
     return [batch async for batch in reader]

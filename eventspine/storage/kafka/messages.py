@@ -7,6 +7,8 @@ document of the topics, for others who consume them, is docs/asyncapi.yaml.
 Source: CloudEvents Kafka protocol binding 1.0.2, sections 3.1 and 3.2; W3C Trace Context.
 """
 
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -117,22 +119,27 @@ def decoded_change(value: bytes) -> BusMessage | None:
 
 def _record(entry: LogEntry, source: str) -> Encoded:
     record = EventRecord.FromString(entry.encoded)
-    stream = entry.stream.encode()
+    stream, time, metadata = entry.stream.encode(), record.append_time, record.metadata
     headers = [
         *_FIXED,
         ("ce_id", record.event_id.encode()),
         ("ce_source", f"{source}/{quote(record.tenant)}/{quote(entry.stream)}".encode()),
         ("ce_type", entry.type.encode()),
         ("ce_subject", stream),
-        ("ce_time", record.append_time.ToJsonString().encode()),
+        ("ce_time", b"%s.%06dZ" % (_second(time.seconds), time.nanos // 1000)),
         ("ce_streamversion", b"%d" % entry.stream_version),
         ("ce_logpartition", b"%d" % entry.partition),
         ("ce_sequence", b"%d" % entry.sequence),
     ]
-    for name in TRACE_KEYS:
-        if name in record.metadata:
-            headers.append((name, record.metadata[name].encode()))
+    if metadata:
+        headers += [(name, metadata[name].encode()) for name in TRACE_KEYS if name in metadata]
     return Encoded(stream, entry.encoded, headers)
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> bytes:
+    """Returns a second since 1970 as RFC 3339 has it, without its fraction and zone."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S").encode()
 
 
 def _change(message: RowChange | ProgressChange | BuildsChange) -> Encoded:
