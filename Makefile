@@ -49,6 +49,7 @@ check: $(VENV)/.ready ## Check style, types, import direction and the contract
 	$(BIN)/buf lint protos
 	$(BIN)/buf format --diff --exit-code protos
 	$(BIN)/buf breaking protos --against tests/contract/released.binpb
+	$(BIN)/python -m devstack.edge.validate
 
 bench: $(VENV)/.ready ## Measure the ratios of the bench suite and print them
 	$(BIN)/python -m bench
