@@ -52,6 +52,11 @@ class TestSqliteEventLog(EventLogSuite):
             await log.extend(0, 0, entries_of(self.appends(["a/1"])))
         assert await log.ends() == (0,)
 
+    async def test_taking_over_tells_the_end(self, log: SqliteEventLog) -> None:
+        """Declined exception: nobody extends this log from outside."""
+        with pytest.raises(DeclinedError, match="append fills it"):
+            await log.take_over(0)
+
     async def test_a_partition_that_does_not_exist_is_refused(self, log: SqliteEventLog) -> None:
         with pytest.raises(IndexError, match="partition 0 only"):
             await log.read(1)
