@@ -9,8 +9,10 @@ loses that condition, looks where the log is now, and goes on from there.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
+from eventspine.rpc import logs
+from eventspine.rpc.figures import Figure
 from eventspine.storage.errors import LogMovedError, OutcomeUnknownError, StoreUnavailableError
 from eventspine.storage.ports import Bus, BusMessage, BusReader, EventLog, EventStore
 from eventspine.storage.records import LogEntry
@@ -56,6 +58,7 @@ class Sequencer:
         self._bus = bus
         self._bounds = bounds or Bounds()
         self._lanes: dict[int, _Lane] = {}
+        self._sequenced: dict[int, tuple[int, int]] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -69,6 +72,17 @@ class Sequencer:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+
+    def figures(self) -> Iterable[Figure]:
+        """Returns what was put into the log so far by this process, by partition."""
+        for place, what in enumerate(("batches", "events")):
+            yield Figure(
+                f"eventspine_sequenced_{what}_total",
+                "counter",
+                f"How many {what} were put into the log.",
+                ("partition",),
+                {(str(number),): counts[place] for number, counts in self._sequenced.items()},
+            )
 
     async def _run(self, reader: BusReader) -> None:
         async with contextlib.aclosing(reader):
@@ -107,11 +121,18 @@ class Sequencer:
                 for chunk in _chunks(fresh):
                     await self._log.extend(partition, lane.end, chunk)
                     lane.passed(chunk)
+                    self._count(partition, chunk)
                     await self._bus.publish("log", partition, chunk)
                 return
             except LogMovedError:
                 _log.warning("partition %d was extended by somebody else, going on", partition)
                 del self._lanes[partition]
+
+    def _count(self, partition: int, entries: Sequence[LogEntry]) -> None:
+        batches, events = self._sequenced.get(partition, (0, 0))
+        self._sequenced[partition] = (batches + 1, events + len(entries))
+        if _log.isEnabledFor(logging.DEBUG):
+            _tell(entries)
 
     async def _lane(self, partition: int) -> "_Lane":
         lane = self._lanes.get(partition)
@@ -241,6 +262,19 @@ class _Batch:
                 self._put(early[version])
             elif version > self._positions[stream]:
                 _log.error("the store has no version before %d of stream %s", version, stream)
+
+
+def _tell(entries: Sequence[LogEntry]) -> None:
+    for entry in entries:
+        logs.write(
+            _log,
+            logging.DEBUG,
+            "sequenced",
+            stream=entry.stream,
+            stream_version=entry.stream_version,
+            partition=entry.partition,
+            sequence=entry.sequence,
+        )
 
 
 def _by_partition(batch: Sequence[BusMessage]) -> dict[int, list[LogEntry]]:

@@ -37,3 +37,11 @@ class ProgressMovedError(Exception):
 
 class DeclinedError(Exception):
     """The backend does not offer this method; the text says why and what does the work instead."""
+
+
+class BusUnavailableError(StoreUnavailableError):
+    """The bus did not take all of a publication in time; it may have taken some. Safe to repeat."""
+
+
+class BusSetupError(Exception):
+    """The bus is not as the platform needs it; nothing was started. The text names the cure."""

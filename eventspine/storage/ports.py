@@ -231,6 +231,34 @@ class BusReader(Protocol):
         ...
 
 
+class GroupReader(BusReader, Protocol):
+    """What one consumer of a group reads."""
+
+    @property
+    def owned(self) -> frozenset[int]:
+        """The partitions whose messages come to this consumer now; empty while it joins."""
+        ...
+
+
+class ShareReader(Protocol):
+    """An async iterator over sets of partitions, which has to be closed (`contextlib.aclosing`).
+
+    A step may be cancelled, also by a timeout, and taken again: nothing is lost by that.
+    """
+
+    def __aiter__(self) -> Self:
+        """Returns itself."""
+        ...
+
+    async def __anext__(self) -> frozenset[int]:
+        """Waits until the set is another one and returns the whole set, which may be empty."""
+        ...
+
+    async def aclose(self) -> None:
+        """Gives all partitions up, also for a step that waits. Closing twice is fine."""
+        ...
+
+
 class Bus(Protocol):
     """Distributes messages to whoever follows. At least once on `consume`; `tail` may miss.
 
@@ -239,10 +267,14 @@ class Bus(Protocol):
     """
 
     async def publish(self, channel: str, partition: int, messages: Sequence[BusMessage]) -> None:
-        """Hands messages on, in order. Returns when the bus has them, not when they are read."""
+        """Hands messages on, in order. Returns when the bus has them, not when they are read.
+
+        Raises:
+            BusUnavailableError: It may have some of them, not all. Safe to call again.
+        """
         ...
 
-    def consume(self, channel: str, group: str) -> BusReader:
+    def consume(self, channel: str, group: str) -> GroupReader:
         """Iterates over batches for a group; what it has taken counts as done at the next step.
 
         A consumer that ends before that leaves its batch to the next one of the group. Ends when
@@ -255,6 +287,14 @@ class Bus(Protocol):
 
         An empty batch says that messages were left out, because this reader was too slow; it reads
         the store and goes on.
+        """
+        ...
+
+    def shares(self, group: str) -> ShareReader:
+        """Iterates over the sets of log partitions that this process owns in a group.
+
+        Of all processes that ask, each partition belongs to one, but for a moment in which the one
+        before may not know yet that it has lost it: what it writes must be fenced by the store.
         """
         ...
 

@@ -30,7 +30,12 @@ class Tls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """A user name and its password, which is never printed."""
+    """A user name and its password, which is never printed.
+
+    Attributes:
+        username: Who the process is to the server.
+        password: What proves that.
+    """
 
     username: str
     password: str = field(repr=False)
