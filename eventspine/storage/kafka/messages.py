@@ -56,6 +56,13 @@ class Encoded(NamedTuple):
     headers: Headers
 
 
+class LeftOut(NamedTuple):
+    """In place of a change that was too large for the bus."""
+
+    build_id: str
+    partition: int
+
+
 class UnknownMessageError(Exception):
     """A message of a topic is none of ours; it is left out. The text says why."""
 
@@ -92,8 +99,8 @@ def decoded_record(partition: int, key: bytes, value: bytes, headers: Headers) -
         raise UnknownMessageError(f"no header of a record: {error!r}") from error
 
 
-def decoded_change(value: bytes) -> BusMessage | None:
-    """Decodes a message of `changes`; None says that a change was left out.
+def decoded_change(value: bytes) -> BusMessage | LeftOut:
+    """Decodes a message of `changes`.
 
     Raises:
         UnknownMessageError: It is no change that this version knows.
@@ -113,7 +120,7 @@ def decoded_change(value: bytes) -> BusMessage | None:
     if kind == "builds":
         return BuildsChange(change.builds.view)
     if kind == "left_out":
-        return None
+        return LeftOut(change.left_out.build_id, change.left_out.partition)
     raise UnknownMessageError("a kind of change that this version does not know")
 
 
