@@ -23,6 +23,10 @@ class StoreFormatError(Exception):
     """The file is not a store, or of another format version; nothing was changed."""
 
 
+class StackSetupError(Exception):
+    """The stack cannot be used as it is set up; nothing was changed. The text says how to cure."""
+
+
 class LogMovedError(Exception):
     """The log's end is not where the writer thought; nothing was written."""
 
