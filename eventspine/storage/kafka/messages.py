@@ -94,6 +94,7 @@ def decoded_record(partition: int, key: bytes, value: bytes, headers: Headers) -
             int(known["ce_streamversion"]),
             known["ce_type"].decode(),
             value,
+            known.get("ce_republished") == b"true",
         )
     except (KeyError, ValueError, AttributeError) as error:
         raise UnknownMessageError(f"no header of a record: {error!r}") from error
@@ -138,6 +139,8 @@ def _record(entry: LogEntry, source: str) -> Encoded:
         ("ce_logpartition", b"%d" % entry.partition),
         ("ce_sequence", b"%d" % entry.sequence),
     ]
+    if entry.republished:
+        headers.append(("ce_republished", b"true"))
     if metadata:
         headers += [(name, metadata[name].encode()) for name in TRACE_KEYS if name in metadata]
     return Encoded(stream, entry.encoded, headers)
