@@ -9,7 +9,7 @@ from typing import Final
 
 from devstack.stack.errors import StackError
 from devstack.stack.home import give_up, own, owner, stacks_folder
-from devstack.stack.leftovers import stop_leftovers
+from devstack.stack.leftovers import recorded, stop_leftovers
 
 OWNER_SECONDS: Final = 120.0
 LOOK_SECONDS: Final = 0.1
@@ -38,6 +38,17 @@ def stop_all_leftovers(say: Say) -> None:
             )
     if nothing:
         say("nothing was left behind")
+
+
+def left_behind() -> list[Path]:
+    """Returns the state folders with children whose launcher has died; empty when all is well."""
+    left = []
+    for folder in _folders():
+        running = owner(folder)
+        children = recorded(folder).values()
+        if not (running is not None and running.alive) and any(c.alive for c in children):
+            left.append(folder)
+    return left
 
 
 def stop_stack(folder: Path, say: Say) -> None:
