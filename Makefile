@@ -54,11 +54,13 @@ check: $(VENV)/.ready ## Check style, types, import direction and the contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p command_svc -p processor_svc -p query_svc -p domains -p devstack -p bench \
-	  -p eventspine.domain -p eventspine.storage -p eventspine.rpc -p eventspine.client
+	  -p eventspine.domain -p eventspine.storage -p eventspine.rpc -p eventspine.client \
+	  -p eventspine.process
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/buf lint protos
 	$(BIN)/buf format --diff --exit-code protos
 	$(BIN)/buf breaking protos --against tests/contract/released.binpb
+	$(BIN)/python -m devstack.edge.validate
 
 bench: $(VENV)/.ready ## Measure the ratios of the bench suite and print them
 	$(BIN)/python -m bench

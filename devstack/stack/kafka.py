@@ -131,6 +131,8 @@ def _answers(cluster: Brokers, broker: Broker) -> bool:
 
 
 def _configuration(cluster: Brokers, broker: Broker, data: Path) -> str:
+    # Members of a group learn of a change with their next heartbeat, by default 5 s later, and one
+    # that was killed is missed after 45 s.
     count = len(cluster.brokers)
     voters = ",".join(f"{b.number}@{HOST}:{b.controller_port}" for b in cluster.brokers)
     client, controller = f"{HOST}:{broker.port}", f"{HOST}:{broker.controller_port}"
@@ -150,6 +152,11 @@ offsets.topic.replication.factor={count}
 transaction.state.log.replication.factor={count}
 transaction.state.log.min.isr={count // 2 + 1}
 group.initial.rebalance.delay.ms=0
+group.consumer.min.heartbeat.interval.ms=500
+group.consumer.heartbeat.interval.ms=500
+group.consumer.min.session.timeout.ms=6000
+group.consumer.session.timeout.ms=10000
+group.consumer.assignment.interval.ms=0
 """
 
 
