@@ -4,10 +4,10 @@
 processes, on real Cassandra and Kafka, behind Envoy; see `tests/stack/platform.py`.
 """
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import grpc
 import pytest
@@ -30,26 +30,26 @@ class Platform(Protocol):
         ...
 
 
+Starting = Callable[[Path], AbstractAsyncContextManager[Platform]]
+
+
 @pytest.fixture(params=PLATFORMS)
-async def platform(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Platform]:
-    """A running platform with both domains and an empty store."""
+def starting(request: pytest.FixtureRequest) -> Starting:
+    """How a platform is started in a folder. What it stands on is there already."""
     if request.param == "stack":
-        async with stack_platform(request, tmp_path) as running:
-            yield running
-        return
-    db = tmp_path / "events.db" if request.param == "sqlite" else None
-    async with Embedded([BANK, FLIGHTS], db=db) as embedded:
-        yield embedded
+        # Its imports are those of the drivers, which the embedded platform does without.
+        from tests.stack.platform import StackPlatform
+
+        forking, ground = (request.getfixturevalue(name) for name in ("forking", "ground"))
+        return lambda folder: StackPlatform(forking, ground, folder)
+    file = "events.db" if request.param == "sqlite" else None
+    return lambda folder: Embedded([BANK, FLIGHTS], db=folder / file if file else None)
 
 
-@asynccontextmanager
-async def stack_platform(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[Platform]:
-    """Starts the services over the servers of this run of tests."""
-    # Its imports are those of the drivers, which the embedded platform does without.
-    from tests.stack.platform import StackPlatform
-
-    servers = {name: request.getfixturevalue(name) for name in ("cassandra", "kafka")}
-    async with StackPlatform(request.getfixturevalue("forking"), folder, **servers) as running:
+@pytest.fixture
+async def platform(starting: Starting, tmp_path: Path) -> AsyncIterator[Platform]:
+    """A running platform with both domains and an empty store."""
+    async with starting(tmp_path) as running:
         yield running
 
 
@@ -59,6 +59,16 @@ def forking() -> Iterator[Forking]:
     forking = Forking()
     yield forking
     forking.close()
+
+
+@pytest.fixture(scope="session")
+def ground(cassandra: str, kafka: str) -> Iterator[Any]:
+    """The servers of this run, and a keyspace for its platforms."""
+    from tests.stack.platform import Ground
+
+    ground = Ground(cassandra, kafka)
+    yield ground
+    ground.close()
 
 
 @pytest.fixture
