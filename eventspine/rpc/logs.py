@@ -56,8 +56,9 @@ def write(
 def configure(level: int = logging.WARNING, stream: TextIO | None = None, **fixed: str) -> None:
     """Sends the lines of this process to `stream` (standard error by default), from `level` on.
 
-    Of libraries only warnings and worse are told, whatever the level. Called once, by the process's entry. Replaces what was configured before. `fixed` stands in
-    every line, such as the service and its instance.
+    Of libraries only warnings and worse are told, whatever the level. Called once, by the process's
+    entry. Replaces what was configured before. `fixed` stands in every line, such as the service
+    and its instance.
     """
     output = logging.StreamHandler(stream or sys.stderr)
     output.setFormatter(JsonLines(**fixed))

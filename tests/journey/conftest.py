@@ -18,7 +18,10 @@ from domains.flights.domain import FLIGHTS
 from tests.journey.user import User
 from tests.stack.forking import Forking
 
-PLATFORMS = ("memory", "sqlite", pytest.param("stack", marks=pytest.mark.stack))
+BACKENDS = ("memory", "sqlite")
+"""What the embedded platform may stand on."""
+
+PLATFORMS = (*BACKENDS, pytest.param("stack", marks=pytest.mark.stack))
 
 
 class Platform(Protocol):
