@@ -11,6 +11,7 @@ from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from eventspine.storage.cassandra.event_tables import EVENT_TABLES, STORE_TABLES
+from eventspine.storage.cassandra.log_tables import LOG_TABLES
 
 _NAMESPACE = UUID("6f1c2a64-3f0e-5d1b-9f2b-0d6f3c1e7a55")
 
@@ -37,6 +38,7 @@ class Migration(NamedTuple):
 MIGRATIONS = (
     Migration(1, "store", STORE_TABLES),
     Migration(2, "events", EVENT_TABLES),
+    Migration(3, "log", LOG_TABLES),
 )
 """All of them, in order. A new one is put behind the last."""
 
