@@ -12,6 +12,7 @@ from uuid import UUID, uuid5
 
 from eventspine.storage.cassandra.event_tables import EVENT_TABLES, STORE_TABLES
 from eventspine.storage.cassandra.log_tables import LOG_TABLES
+from eventspine.storage.cassandra.view_tables import VIEW_TABLES
 
 _NAMESPACE = UUID("6f1c2a64-3f0e-5d1b-9f2b-0d6f3c1e7a55")
 
@@ -39,6 +40,7 @@ MIGRATIONS = (
     Migration(1, "store", STORE_TABLES),
     Migration(2, "events", EVENT_TABLES),
     Migration(3, "log", LOG_TABLES),
+    Migration(4, "views", VIEW_TABLES),
 )
 """All of them, in order. A new one is put behind the last."""
 
