@@ -96,8 +96,9 @@ async def _applied(session: CassandraSession) -> dict[int, str]:
     while True:
         try:
             return {number: checksum for number, checksum in await session.read(cql) if number > 0}
-        except StatementRefusedError:
-            # Another process is making it: a node lists a table a little before it knows it.
+        except (StatementRefusedError, StoreUnavailableError):
+            # Another process is making it: a node lists a table a little before it knows it, and
+            # in between it may fail in its own words.
             if asyncio.get_running_loop().time() > end:
                 raise
             await asyncio.sleep(_POLL_SECONDS)
