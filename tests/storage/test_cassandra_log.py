@@ -8,7 +8,8 @@ import pytest
 from eventspine.storage.cassandra import settle
 from eventspine.storage.cassandra.log import CassandraEventLog
 from eventspine.storage.cassandra.positions import CassandraPositions
-from eventspine.storage.cassandra.session import CassandraSession, Part, Verdict
+from eventspine.storage.cassandra.session import CassandraSession, Verdict
+from eventspine.storage.cassandra.statements import Part
 from eventspine.storage.cassandra.store import CassandraStore
 from eventspine.storage.errors import LogMovedError, OutcomeUnknownError
 from eventspine.storage.records import LogEntry, LogPlace, StreamPlace

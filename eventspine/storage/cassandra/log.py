@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from eventspine.storage.cassandra.log_tables import ENTRIES_PER_BUCKET
 from eventspine.storage.cassandra.positions import CassandraPositions
-from eventspine.storage.cassandra.session import Part
 from eventspine.storage.cassandra.settle import settled
+from eventspine.storage.cassandra.statements import Part
 from eventspine.storage.cassandra.store import CassandraStore
 from eventspine.storage.errors import LogMovedError, OutcomeUnknownError, StoreUnavailableError
 from eventspine.storage.records import LogEntry, LogPlace, StreamPlace

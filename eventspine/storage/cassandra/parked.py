@@ -4,8 +4,8 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from eventspine.storage.cassandra.session import Part
 from eventspine.storage.cassandra.settle import settled
+from eventspine.storage.cassandra.statements import Part
 from eventspine.storage.cassandra.store import CassandraStore
 from eventspine.storage.errors import ProgressMovedError
 from eventspine.storage.records import Parked

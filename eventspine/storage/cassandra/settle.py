@@ -7,7 +7,8 @@ carried out, or it is refused and the answer shows whose name stands there.
 import asyncio
 from collections.abc import Sequence
 
-from eventspine.storage.cassandra.session import CassandraSession, Part
+from eventspine.storage.cassandra.session import CassandraSession
+from eventspine.storage.cassandra.statements import Part
 from eventspine.storage.errors import OutcomeUnknownError, StoreUnavailableError
 
 SETTLE_SECONDS = 10.0

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from eventspine.storage.cassandra.parked import CassandraParked, Lot
-from eventspine.storage.cassandra.session import Part
+from eventspine.storage.cassandra.statements import Part
 from eventspine.storage.cassandra.store import CassandraStore
 from eventspine.storage.cassandra.view_keys import CassandraKeys
 from eventspine.storage.cassandra.view_list import CassandraList, Wanted
