@@ -88,11 +88,11 @@ def run_loop(work: Coroutine[None, None, None]) -> None:
     Raises:
         CommandLineError: For what is wrong outside of the platform: a domain, a file, an address.
     """
-    from devstack.collector import settle_collector
-    from devstack.domains import DomainNotFoundError
     from devstack.edge.binary import EnvoyNotFoundError
     from devstack.edge.process import EnvoyFailedError
     from eventspine.domain.errors import DeclarationError
+    from eventspine.process.domains import DomainNotFoundError
+    from eventspine.process.loop import loop_factory, settle_collector
     from eventspine.rpc.address import AddressError
     from eventspine.rpc.host import PortTakenError
     from eventspine.storage.errors import OwnedError, StoreFormatError
@@ -106,21 +106,12 @@ def run_loop(work: Coroutine[None, None, None]) -> None:
     )
     settle_collector()
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(work)
     except usage as error:
         stop(str(error), EXIT_USAGE)
     except (PortTakenError, OwnedError, EnvoyFailedError) as error:
         stop(str(error), EXIT_UNREACHABLE)
-
-
-def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    loop: type[asyncio.AbstractEventLoop] = uvloop.Loop
-    return loop
 
 
 async def _serve(
@@ -131,12 +122,12 @@ async def _serve(
     kept: str,
     began: float,
 ) -> None:
-    from devstack.domains import find_domains
     from devstack.stubs import newer_proto
+    from eventspine.process.domains import SHIPPED, find_domains
 
     # From here on, so that a signal during the start is not lost, and ends in the same order.
     stopped = _stop_signal()
-    domains = find_domains(domain_names)
+    domains = find_domains((*SHIPPED, *domain_names))
     if domain_names and (proto := newer_proto(Path())) is not None:
         text = "is newer than its stubs, which are hosted; make them anew: python -m devstack.stubs"
         typer.echo(f"warning: {proto} {text}", err=True)
