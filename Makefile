@@ -35,10 +35,10 @@ run: $(VENV)/.ready ## Replay real flights through the platform and check every 
 	$(BIN)/python -m devstack.tour --days $(DAYS) --db $(DB)
 
 test: $(VENV)/.ready ## Run all tests that need no real servers
-	$(BIN)/python -m pytest -q -m "not stack" tests
+	$(BIN)/python -m pytest -q -m "not stack and not thorough" tests
 
-test-stack: $(VENV)/.ready ## Run the tests on real Cassandra and Kafka (needs Java 17 and Maven)
-	$(BIN)/python -m pytest -q -m stack tests
+test-stack: $(VENV)/.ready ## Run the tests on real Cassandra and Kafka (needs Java 17 and Maven), and long ones
+	$(BIN)/python -m pytest -q -m "stack or thorough" tests
 
 check: $(VENV)/.ready ## Check style, types, import direction and the contract
 	$(BIN)/ruff check .

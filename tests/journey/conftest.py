@@ -19,6 +19,10 @@ from tests.journey.user import User
 DOMAINS = [BANK, FLIGHTS]
 
 
+QUICK_BEHIND_ENVOY = {"test_commands", "test_append", "test_freshness", "test_subscribe"}
+"""The journeys that also run behind Envoy each time; all others do in `make test-stack`."""
+
+
 class Platform(Protocol):
     """A running platform, of whichever kind.
 
@@ -84,11 +88,18 @@ def front(request: pytest.FixtureRequest) -> Front | None:
     return request.getfixturevalue("tiers") if kind == "envoy" else None
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(kind, marks=pytest.mark.envoy if kind == "envoy" else ()) for kind in PLATFORMS
-    ]
-)
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks journeys by the platform that they run on, before `-m` chooses."""
+    for item in items:
+        spec = getattr(item, "callspec", None)
+        if spec is not None and spec.params.get("platform") == "envoy":
+            item.add_marker(pytest.mark.envoy)
+            if item.path.stem not in QUICK_BEHIND_ENVOY:
+                item.add_marker(pytest.mark.thorough)
+
+
+@pytest.fixture(params=PLATFORMS)
 async def platform(
     request: pytest.FixtureRequest, tmp_path: Path, front: Front | None
 ) -> AsyncIterator[Platform]:
