@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from devstack.cli import dev, events, operate, views
+from devstack.cli import dev, edge, events, operate, views
 from devstack.cli.failure import EXIT_INTERRUPTED, CommandLineError
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ for command in (
     operate.restore,
     operate.doctor,
     operate.new,
+    edge.edge,
 ):
     app.command()(command)
 app.add_typer(views.app, name="views")
