@@ -5,6 +5,7 @@ Everything of it lies in one folder: its configuration, its log and its access l
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 from typing import Final
 
@@ -62,6 +63,12 @@ class EnvoyProcess:
         """Whether the process is there."""
         return self._child is not None and self._child.returncode is None
 
+    @property
+    def pid(self) -> int:
+        """The process's id, once it is started."""
+        assert self._child is not None, "only a process that was started has an id"
+        return self._child.pid
+
     async def start(self, configuration: str) -> str:
         """Starts the process and waits until it takes calls. Returns where it listens.
 
@@ -73,6 +80,7 @@ class EnvoyProcess:
         admin = self.folder / "admin"
         file = _write(self.folder, configuration)
         self._child = await asyncio.create_subprocess_exec(
+            *_dying_with_us(),
             await asyncio.to_thread(envoy_path),
             *("--config-path", str(file), "--admin-address-path", str(admin)),
             *("--log-path", str(self.log), "--log-level", "warning"),
@@ -178,6 +186,15 @@ async def validate(configuration: str, folder: Path) -> None:
     told, _ = await child.communicate()
     if child.returncode != 0:
         raise EnvoyFailedError(told.decode(errors="replace"))
+
+
+def _dying_with_us() -> tuple[str, ...]:
+    """Returns what to put before a command so that it ends when we are killed; empty without.
+
+    Otherwise it would go on holding its port, in front of a platform that is gone.
+    """
+    setpriv = shutil.which("setpriv")
+    return () if setpriv is None else (setpriv, "--pdeathsig", "TERM", "--")
 
 
 def _write(folder: Path, configuration: str) -> Path:
