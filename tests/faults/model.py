@@ -122,8 +122,8 @@ class Scope:
         lossy: Whether the bus may forget messages that are not committed.
         repairs: Whether hints are written and the windows of dead writers repaired.
         audits: Whether the auditor runs.
-        sequencers: How many sequencers share the partition.
-        projectors: How many projectors fold the view; 0 leaves view and subscription out.
+        sequencers: How many sequencers share the partition; two at most.
+        projectors: How many projectors fold the view, two at most; 0 leaves it out.
         grown: Whether all requests are stored from the start, and the log is filled by the book, to
             look at what follows it.
     """
@@ -281,10 +281,10 @@ def search(
 def _canonical(state: State) -> State:
     """Puts processes that are equal in all but their place into one order."""
     sequencers, projectors = state.sequencers, state.projectors
-    if len(sequencers) > 1 or len(projectors) > 1:
-        return state._replace(
-            sequencers=tuple(sorted(sequencers)), projectors=tuple(sorted(projectors))
-        )
+    if len(sequencers) > 1 and sequencers[0] > sequencers[1]:
+        state = state._replace(sequencers=tuple(sorted(sequencers)))
+    if len(projectors) > 1 and projectors[0] > projectors[1]:
+        state = state._replace(projectors=tuple(sorted(projectors)))
     return state
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 
-from tests.faults.model import FAILED, Rules, Scope, State, Step, first_state
+from tests.faults.model import FAILED, Rules, Scope, State, Step
 from tests.faults.model_append import hear, publish, repair_steps, writer_steps
 from tests.faults.model_follow import deliverable, fold, follower_steps, growth_steps, loaded, save
 from tests.faults.model_sequence import (
@@ -21,6 +21,7 @@ ROUNDS_MAX = 20
 """How often everybody may go round before the world has to be at rest."""
 
 Judge = Callable[[Scope, Rules, State], str]
+Key = tuple[Judge, tuple[object, ...]]
 
 
 def steps(scope: Scope, rules: Rules, state: State) -> list[Step]:
@@ -45,57 +46,61 @@ class Promises:
     """Judges states; remembers what it has judged, since most states share most of their parts."""
 
     def __init__(self) -> None:
-        self._judged: dict[tuple[Judge, State], str] = {}
+        self._judged: dict[Key, str] = {}
 
     def broken(self, scope: Scope, rules: Rules, state: State) -> str:
         """Names the promise that a state breaks; empty when it breaks none."""
-        parts = first_state(scope)._replace(stored=state.stored, log=state.log)
-        told = parts._replace(answers=state.answers, log=())
-        followed = parts._replace(row=state.row, received=state.received)
-        return (
-            self._once(_broken_commands, told, scope, rules)
-            or self._once(_broken_log, parts._replace(verified=state.verified), scope, rules)
-            or self._once(_broken_followers, followed, scope, rules)
-            or self._at_rest(scope, rules, state)
+        stored, log = state.stored, state.log
+        judged = (
+            (_broken_commands, (stored, state.answers)),
+            (_broken_log, (stored, log, state.verified)),
+            (_broken_followers, (log, state.row, state.received)),
+        )
+        for judge, parts in judged:
+            violation = self._once((judge, parts), scope, rules, state)
+            if violation:
+                return violation
+        return self._log_at_rest(scope, rules, state) or self._followers_at_rest(
+            scope, rules, state
         )
 
-    def _once(self, judge: Judge, parts: State, scope: Scope, rules: Rules) -> str:
-        key = (judge, parts)
+    def _once(self, key: Key, scope: Scope, rules: Rules, state: State) -> str:
+        """Asks a judge, who looks at no other parts of the state than those in the key."""
         if key not in self._judged:
-            self._judged[key] = judge(scope, rules, parts)
+            self._judged[key] = key[0](scope, rules, state)
         return self._judged[key]
 
-    def _at_rest(self, scope: Scope, rules: Rules, state: State) -> str:
-        """Tries each sequencer and projector as the one that goes on, and one that takes over.
+    def _log_at_rest(self, scope: Scope, rules: Rules, state: State) -> str:
+        """Tries each sequencer as the one that goes on, and one that takes over.
 
         What is in flight may never arrive; what clients were told does not change what is to come.
         """
-        found: list[str] = []
-        first = first_state(scope)
-        still = first._replace(stored=state.stored, log=state.log)
-        if scope.sequencers:
-            for sequencer in {*state.sequencers, taken_over(rules, state)} - {()}:
-                alone = still._replace(
-                    writers=state.writers,
-                    unpublished=state.unpublished,
-                    hints=state.hints,
-                    orphans=state.orphans,
-                    bus=state.bus,
-                    positions=state.positions,
-                    flushed=state.flushed,
-                    sequencers=(sequencer,),
-                )
-                found.append(self._once(_log_at_rest, alone, scope, rules))
-        if scope.projectors:
-            for projector in {*state.projectors, loaded(state)} - {()}:
-                alone = still._replace(
-                    row=state.row,
-                    progress=state.progress,
-                    projectors=(projector,),
-                    received=state.received,
-                )
-                found.append(self._once(_followers_at_rest, alone, scope, rules))
-        return next(filter(None, found), "")
+        if not scope.sequencers:
+            return ""
+        same = (state.stored, state.log, state.writers, state.unpublished, state.hints)
+        same += (state.orphans, state.bus, state.positions, state.flushed)
+        for sequencer in {*state.sequencers, taken_over(rules, state)} - {()}:
+            key = (_log_at_rest, (*same, sequencer))
+            if key not in self._judged or self._judged[key]:
+                alone = state._replace(sequencers=(sequencer,), sent=frozenset())
+                violation = self._once(key, scope, rules, alone)
+                if violation:
+                    return violation
+        return ""
+
+    def _followers_at_rest(self, scope: Scope, rules: Rules, state: State) -> str:
+        """Tries each projector as the one that goes on, and one that takes over."""
+        if not scope.projectors:
+            return ""
+        same = (state.stored, state.log, state.row, state.progress, state.received)
+        for projector in {*state.projectors, loaded(state)} - {()}:
+            key = (_followers_at_rest, (*same, projector))
+            if key not in self._judged or self._judged[key]:
+                alone = state._replace(projectors=(projector,))
+                violation = self._once(key, scope, rules, alone)
+                if violation:
+                    return violation
+        return ""
 
 
 def _log_at_rest(scope: Scope, rules: Rules, state: State) -> str:

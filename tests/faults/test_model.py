@@ -79,6 +79,8 @@ def searched(scope: Scope, rules: Rules) -> Result:
     return search(scope, rules, steps, Promises().broken)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", SCOPES)
 def test_no_order_of_steps_and_faults_breaks_a_promise(
     name: str, record_property: Callable[[str, object], None]
