@@ -9,9 +9,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROTOS := $(shell find protos -name '*.proto')
 DAYS ?= 14
+NODES ?= 1
+BROKERS ?= 1
+STATE ?=
 DB ?= var/flights-$(DAYS)-days.db
 
-.PHONY: help run test test-stack check bench format lock image clean
+.PHONY: help run test test-stack stack stack-down check bench format lock image clean
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,7 +41,14 @@ test: $(VENV)/.ready ## Run all tests that need no real servers
 	$(BIN)/python -m pytest -q -m "not stack" tests
 
 test-stack: $(VENV)/.ready ## Run the tests on real Cassandra and Kafka (needs Java 17 and Maven)
+	$(BIN)/python -m devstack.stack fetch || echo "the tests on real servers will be skipped"
 	$(BIN)/python -m pytest -q -m stack tests
+
+stack: $(VENV)/.ready ## Run real Cassandra and Kafka until Ctrl-C (NODES=3, BROKERS=3, STATE=DIR)
+	exec $(BIN)/python -m devstack.stack up --nodes $(NODES) --brokers $(BROKERS) $(STATE:%=--state %)
+
+stack-down: $(VENV)/.ready ## Stop what a stack that died left behind, or the one of STATE=DIR
+	$(BIN)/python -m devstack.stack down $(STATE:%=--state %)
 
 check: $(VENV)/.ready ## Check style, types, import direction and the contract
 	$(BIN)/ruff check .

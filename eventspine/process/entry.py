@@ -37,7 +37,7 @@ from eventspine.rpc import logs
 from eventspine.rpc.host import PortTakenError
 from eventspine.rpc.tls import CertificateError, Tls, read_tls
 from eventspine.storage.connect import Backend
-from eventspine.storage.errors import StackSetupError, StoreUnavailableError
+from eventspine.storage.errors import BusSetupError, StackSetupError, StoreUnavailableError
 from eventspine.storage.stack import StackSettings
 
 EXIT_USAGE: Final = 2
@@ -47,10 +47,9 @@ SETTINGS_FILE: Final = f"{PREFIX}SETTINGS"
 
 async def open_stack(settings: StackSettings) -> Backend:
     """Opens the stack; its drivers are imported here, because that takes a second."""
-    from eventspine.storage import connect
+    from eventspine.storage.connect import open_stack
 
-    backend: Backend = await connect.open_stack(settings)  # type: ignore[attr-defined] # under way
-    return backend
+    return await open_stack(settings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +91,7 @@ def main(service: Service, arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(serve(plan, lambda address: _serving(service, address)))
-    except (PortTakenError, StackSetupError, StoreUnavailableError) as error:
+    except (PortTakenError, StackSetupError, BusSetupError, StoreUnavailableError) as error:
         _stop(service, error, EXIT_UNREACHABLE)
     sys.exit(0)
 

@@ -1,6 +1,7 @@
 """Opens a backend; promise: every port that the services need, over one store."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from eventspine.storage.sqlite.log import SqliteEventLog
 from eventspine.storage.sqlite.registry import SqliteViewRegistry
 from eventspine.storage.sqlite.snapshots import SqliteSnapshotStore
 from eventspine.storage.sqlite.views import SqliteViewStore
+from eventspine.storage.stack import StackSettings
 
 
 async def _nothing() -> None:
@@ -90,3 +92,41 @@ async def open_sqlite(path: Path) -> Backend:
         sequences_on_append=True,
         closing=db.close,
     )
+
+
+async def open_stack(settings: StackSettings) -> Backend:
+    """Opens a keyspace of Cassandra and its topics of Kafka, making both where that is wanted.
+
+    Raises:
+        StackSetupError: Cassandra cannot be reached, or the keyspace is not as it is set up.
+        BusSetupError: Kafka cannot be reached, or a topic is not as it has to be.
+        StoreUnavailableError: Cassandra cannot answer at the moment. Nothing is left open.
+    """
+    # The drivers take a second to import, which only those pay who use them.
+    from eventspine.storage.cassandra.events import CassandraEventStore
+    from eventspine.storage.cassandra.log import CassandraEventLog
+    from eventspine.storage.cassandra.positions import CassandraPositions
+    from eventspine.storage.cassandra.snapshots import CassandraSnapshotStore
+    from eventspine.storage.cassandra.store import CassandraStore
+    from eventspine.storage.kafka.bus import KafkaBus
+    from eventspine.storage.kafka.settings import bus_settings
+
+    async with AsyncExitStack() as opened:
+        store = await CassandraStore.open(settings)
+        opened.push_async_callback(store.close)
+        bus = await KafkaBus.open(bus_settings(settings, store.partitions))
+        opened.push_async_callback(bus.close)
+        positions = CassandraPositions(store)
+        opened.push_async_callback(positions.close)
+        views = MemoryViewStore(store.partitions)
+        return Backend(
+            events=CassandraEventStore(store),
+            snapshots=CassandraSnapshotStore(store),
+            log=CassandraEventLog(store, positions),
+            views=views,
+            registry=MemoryViewRegistry(views),
+            bus=bus,
+            identity=store.identity,
+            sequences_on_append=False,
+            closing=opened.pop_all().aclose,
+        )

@@ -106,8 +106,11 @@ class StackPlatform:
 
     async def stopped(self, name: str, number: int = signal.SIGTERM) -> int:
         """Sends a signal to a process; returns its exit code once it has ended."""
+        self.processes[name].signal(number)
+        return await self._ended(name)
+
+    async def _ended(self, name: str) -> int:
         process = self.processes[name]
-        process.signal(number)
         async with asyncio.timeout(SECONDS):
             while process.code is None:  # noqa: ASYNC110 - no event tells
                 await asyncio.sleep(0.02)
@@ -123,7 +126,7 @@ class StackPlatform:
             await self.edge.__aexit__(None, None, None)
         for process in self.processes.values():
             process.signal(signal.SIGTERM)
-        codes = {name: await self.stopped(name) for name in self.processes}
+        codes = {name: await self._ended(name) for name in self.processes}
         await asyncio.to_thread(self._drop)
         problems = [self.processes[name].log.read_text() for name, code in codes.items() if code]
         assert not problems, (codes, *problems)
