@@ -3,7 +3,6 @@
 The promise of a topic's name lives here too: `<prefix>.<channel>`.
 """
 
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,15 +11,13 @@ from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from eventspine.storage.errors import BusSetupError
+from eventspine.storage.kafka.logs import log
 from eventspine.storage.stack import StackSettings
 
 CHANNELS = ("events", "log", "changes")
 """The channels of the bus; each is one topic."""
 
 DAY_SECONDS = 24 * 60 * 60
-
-log = logging.getLogger("eventspine.kafka")
-"""Where all of this folder logs to, and the driver too."""
 
 _OWN_PREFIXES = ("ssl.", "sasl.", "enable.ssl.", "enable.sasl.", "broker.address.", "socket.")
 _OWN_NAMES = ("security.protocol", "client.rack", "client.dns.lookup", "https.ca.location")
