@@ -1,0 +1,81 @@
+"""Hands the contract to teams in other languages; promise: all that stubs and their tests need.
+
+- protos/: to generate stubs from;
+- descriptors.binpb: a FileDescriptorSet with all imports, for gateways and tools;
+- golden_messages.json: each message's bytes and JSON, to be read and written back by stubs' tests;
+- released.binpb: the released contract, for `buf breaking --against`.
+"""
+
+import importlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+from devstack.contract_files import golden_messages, proto_root, released_image
+
+DETAILS = ("google/rpc/status.proto", "google/rpc/error_details.proto")
+"""What errors carry, though no proto of ours names it."""
+
+
+class FolderTakenError(Exception):
+    """The folder holds something already; nothing was written. The text says which."""
+
+
+class Exported(NamedTuple):
+    """How much was written: proto files, files in the descriptor set, golden messages."""
+
+    protos: int
+    descriptors: int
+    messages: int
+
+
+def export_contract(folder: Path) -> Exported:
+    """Writes the contract into a folder, which is made where it is not there.
+
+    Raises:
+        FolderTakenError: The folder is not empty, or is no folder. Nothing was written.
+        ContractNotFoundError: The installation lacks a file of the contract. Nothing was written.
+        OSError: The folder cannot be written; it may hold a part.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise FolderTakenError(f"{folder} is not an empty folder; name a new one")
+    root, golden, image = proto_root(), golden_messages(), released_image()
+    names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.proto"))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        target = folder / "protos" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / name, target)
+    shutil.copyfile(golden, folder / golden.name)
+    shutil.copyfile(image, folder / image.name)
+    described = descriptor_set([*names, *DETAILS])
+    (folder / "descriptors.binpb").write_bytes(described.SerializeToString(deterministic=True))
+    return Exported(len(names), len(described.file), len(json.loads(golden.read_text())))
+
+
+def descriptor_set(names: list[str]) -> FileDescriptorSet:
+    """Returns proto files, given by their import paths, with all that they import, in that order.
+
+    Every file stands behind those that it imports, once, as protoc writes such a set.
+    """
+    described = FileDescriptorSet()
+    seen: set[str] = set()
+    for name in names:
+        module = importlib.import_module(name.removesuffix(".proto").replace("/", ".") + "_pb2")
+        for file in _with_imports(module.DESCRIPTOR, seen):
+            file.CopyToProto(described.file.add())
+    return described
+
+
+def _with_imports(file: FileDescriptor, seen: set[str]) -> Iterator[FileDescriptor]:
+    if file.name in seen:
+        return
+    seen.add(file.name)
+    for imported in file.dependencies:
+        yield from _with_imports(imported, seen)
+    yield file
