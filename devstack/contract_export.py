@@ -1,6 +1,6 @@
 """Hands the contract to teams in other languages; promise: all that stubs and their tests need.
 
-- protos/: to generate stubs from;
+- protos/: to generate stubs from, ours and those that errors carry (google/rpc);
 - descriptors.binpb: a FileDescriptorSet with all imports, for gateways and tools;
 - golden_messages.json: each message's bytes and JSON, to be read and written back by stubs' tests;
 - released.binpb: the released contract, for `buf breaking --against`.
@@ -16,7 +16,12 @@ from typing import NamedTuple
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from devstack.contract_files import golden_messages, proto_root, released_image
+from devstack.contract_files import (
+    ContractNotFoundError,
+    golden_messages,
+    proto_root,
+    released_image,
+)
 
 DETAILS = ("google/rpc/status.proto", "google/rpc/error_details.proto")
 """What errors carry, though no proto of ours names it."""
@@ -47,15 +52,15 @@ def export_contract(folder: Path) -> Exported:
     root, golden, image = proto_root(), golden_messages(), released_image()
     names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.proto"))
     folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
+    for name, source in [*((name, root / name) for name in names), *_details()]:
         target = folder / "protos" / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(root / name, target)
+        shutil.copyfile(source, target)
     shutil.copyfile(golden, folder / golden.name)
     shutil.copyfile(image, folder / image.name)
     described = descriptor_set([*names, *DETAILS])
     (folder / "descriptors.binpb").write_bytes(described.SerializeToString(deterministic=True))
-    return Exported(len(names), len(described.file), len(json.loads(golden.read_text())))
+    return Exported(len(names) + len(DETAILS), len(described.file), len(json.loads(golden.read_text())))
 
 
 def descriptor_set(names: list[str]) -> FileDescriptorSet:
@@ -70,6 +75,17 @@ def descriptor_set(names: list[str]) -> FileDescriptorSet:
         for file in _with_imports(module.DESCRIPTOR, seen):
             file.CopyToProto(described.file.add())
     return described
+
+
+def _details() -> Iterator[tuple[str, Path]]:
+    for name in DETAILS:
+        module = importlib.import_module(name.removesuffix(".proto").replace("/", ".") + "_pb2")
+        source = Path(str(module.__file__)).with_name(Path(name).name)
+        if not source.is_file():
+            raise ContractNotFoundError(
+                f"no {name} beside {source.parent}; install googleapis-common-protos again"
+            )
+        yield name, source
 
 
 def _with_imports(file: FileDescriptor, seen: set[str]) -> Iterator[FileDescriptor]:

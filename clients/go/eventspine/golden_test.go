@@ -27,11 +27,11 @@ type golden struct {
 }
 
 // TestEveryMessageIsReadAndWrittenBackAsTheContractHasIt takes the file that `eventspine contract
-// export` hands out; GOLDEN_MESSAGES names another place than the repository's.
+// export` hands out; GOLDEN_MESSAGES names another place.
 func TestEveryMessageIsReadAndWrittenBackAsTheContractHasIt(t *testing.T) {
 	path := os.Getenv("GOLDEN_MESSAGES")
 	if path == "" {
-		path = "../../../tests/contract/golden_messages.json"
+		path = "../../contract/golden_messages.json"
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
