@@ -11,7 +11,7 @@ PROTOS := $(shell find protos -name '*.proto')
 DAYS ?= 14
 DB ?= var/flights-$(DAYS)-days.db
 
-.PHONY: help run test check bench format lock image clean
+.PHONY: help run test test-stack check bench format lock image clean
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,18 +34,23 @@ $(VENV)/.ready: $(VENV)/.locked pyproject.toml $(PROTOS)
 run: $(VENV)/.ready ## Replay real flights through the platform and check every total (DAYS=14, DB=FILE)
 	$(BIN)/python -m devstack.tour --days $(DAYS) --db $(DB)
 
-test: $(VENV)/.ready ## Run all tests
-	$(BIN)/python -m pytest -q tests
+test: $(VENV)/.ready ## Run all tests that need no real servers
+	$(BIN)/python -m pytest -q -m "not stack" tests
+
+test-stack: $(VENV)/.ready ## Run the tests on real Cassandra and Kafka (needs Java 17 and Maven)
+	$(BIN)/python -m pytest -q -m stack tests
 
 check: $(VENV)/.ready ## Check style, types, import direction and the contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p command_svc -p processor_svc -p query_svc -p domains -p devstack -p bench \
-	  -p eventspine.domain -p eventspine.storage -p eventspine.rpc -p eventspine.client
+	  -p eventspine.domain -p eventspine.storage -p eventspine.rpc -p eventspine.client \
+	  -p eventspine.process
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/buf lint protos
 	$(BIN)/buf format --diff --exit-code protos
 	$(BIN)/buf breaking protos --against tests/contract/released.binpb
+	$(BIN)/python -m devstack.edge.validate
 
 bench: $(VENV)/.ready ## Measure the ratios of the bench suite and print them
 	$(BIN)/python -m bench

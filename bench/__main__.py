@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench import calls, commands, deliveries, encodings, history, platform_figures, report, streams
 from bench.report import FOLDER, Found, say
-from devstack.collector import settle_collector
+from eventspine.process.loop import settle_collector
 
 PARTS: dict[tuple[str, ...], Callable[[Path], list[Found]]] = {
     ("P16", "P17"): commands.raw_commits,

@@ -13,9 +13,9 @@ from bench.accounts import ACCOUNTS, deposits, openings
 from bench.rounds import Half
 from command_svc.serve import CommandService
 from command_svc.settings import CommandSettings
-from devstack.embedded import system_now_us
 from domains.bank.domain import BANK
 from eventspine.domain.declare import declare
+from eventspine.process.composition import system_now_us
 from eventspine.rpc.context import CallContext
 from eventspine.storage.connect import Backend, open_sqlite
 from eventspine.storage.progress import ProgressBoard, ServingBuilds

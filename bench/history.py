@@ -15,13 +15,13 @@ from bench.report import Found, Line
 from bench.rounds import Half, interleave
 from command_svc.command import categories
 from command_svc.load import Loader
-from devstack.embedded import system_now_us
 from domains.bank.balances import BALANCES
 from domains.bank.domain import BANK
 from domains.bank.statement import STATEMENT
 from domains.bank.totals import TOTALS
 from eventspine.domain.declare import declare
 from eventspine.domain.view import View
+from eventspine.process.composition import system_now_us
 from eventspine.storage.bus import LocalBus
 from eventspine.storage.memory.registry import MemoryViewRegistry
 from eventspine.storage.memory.views import MemoryViewStore

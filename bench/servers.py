@@ -16,8 +16,8 @@ import grpc
 from grpc import aio
 
 from devstack.cli.dev import run_loop
-from devstack.domains import shipped_domains
 from devstack.embedded import Embedded
+from eventspine.process.domains import SHIPPED, find_domains
 
 Answer = Callable[[str], Awaitable[str]]
 Server = AbstractAsyncContextManager[tuple[str, Answer]]
@@ -47,7 +47,7 @@ def main() -> None:
 @asynccontextmanager
 async def platform(db: Path) -> AsyncIterator[tuple[str, Answer]]:
     """The embedded platform on a file."""
-    async with Embedded(shipped_domains(), db=db) as running:
+    async with Embedded(find_domains(SHIPPED), db=db) as running:
         yield running.address, _no_answer
 
 

@@ -9,9 +9,11 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from time import perf_counter
 from typing import Any
 
 from command_svc.command import Command, Outcome
+from command_svc.count import CommandCounts
 from command_svc.encode import Encoder
 from command_svc.lane import Batch, Batcher, Lane
 from command_svc.load import Loader
@@ -65,6 +67,8 @@ class Lanes:
         )
         self._resolver = Resolver(backend, self.settle, settings)
         self._waiting_bytes = 0
+        self.counts = CommandCounts()
+        """What became of the commands."""
         self.waiting = 0
         """How many commands are on their way."""
 
@@ -106,6 +110,7 @@ class Lanes:
         self._waiting_bytes -= command.size
         if not self.waiting:
             self._drained.set()
+        self.counts.settled(outcome)
         command.caller.settle(command, outcome)
 
     def release(self, lane: Lane) -> None:
@@ -218,6 +223,7 @@ class Lanes:
     async def _store(self, group: list[Batch]) -> None:
         """Sends a group to the store and settles it; a slot is free again when it is."""
         appends = [batch.append() for batch in group]
+        began = perf_counter()
         try:
             outcomes = await self._backend.events.append(appends)
         except OutcomeUnknownError:
@@ -233,6 +239,7 @@ class Lanes:
             raise
         else:
             self._free_slot()
+            self.counts.append_timings.note(perf_counter() - began)
         for batch, append, outcome in zip(group, appends, outcomes, strict=True):
             self._outcomes.take(batch, append, outcome)
 

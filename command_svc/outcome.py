@@ -17,10 +17,19 @@ from command_svc.publish import Publisher
 from command_svc.recent import RecentCommands
 from command_svc.snapshot import Snapshots
 from eventspine.domain.errors import EventspineError
+from eventspine.rpc import logs
 from eventspine.rpc.errors import ShuttingDownError
 from eventspine.storage import records
 from eventspine.storage.ports import EventStore
-from eventspine.storage.records import Append, CommandIdReused, Conflict, Head, Replayed, Stored
+from eventspine.storage.records import (
+    Append,
+    CommandIdReused,
+    CommandRow,
+    Conflict,
+    Head,
+    Replayed,
+    Stored,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -122,6 +131,8 @@ class Outcomes:
         remember, settle, stream = self._recent.put, self._ways.settle, lane.stream
         # The place of version 0 in the log, were there one.
         origin = None if first_sequence is None else first_sequence - batch.start.version - 1
+        if _LOG.isEnabledFor(logging.DEBUG):
+            _tell_stored(stream, batch.rows)
         for command, row in zip(batch.stored, batch.rows, strict=True):
             remember(stream, row)
             sequence = origin + row.last_version if origin is not None and row.event_count else None
@@ -188,6 +199,19 @@ class Outcomes:
             _LOG.error("commands of stream %s", commands[0].stream, exc_info=error)
         for command in commands:
             self._ways.settle(command, error)
+
+
+def _tell_stored(stream: str, rows: Sequence[CommandRow]) -> None:
+    for row in rows:
+        logs.write(
+            _LOG,
+            logging.DEBUG,
+            "stored",
+            command_id=row.command_id,
+            stream=stream,
+            stream_version=row.last_version,
+            events=row.event_count,
+        )
 
 
 def _stopped() -> ShuttingDownError:

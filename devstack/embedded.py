@@ -1,18 +1,20 @@
 """The embedded platform: all three services in one process, on one backend, behind one address."""
 
-import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 
+import command_svc.compose
+import processor_svc.compose
+import query_svc.compose
 from command_svc.serve import CommandService
-from command_svc.settings import CommandSettings
 from eventspine.domain.declare import declare
 from eventspine.domain.declared import Declarations
 from eventspine.domain.domain import Domain
+from eventspine.process.composition import Composition, site_over
+from eventspine.process.running import run_behind
 from eventspine.rpc.host import Host
 from eventspine.storage.connect import Backend, open_memory, open_sqlite
 from eventspine.storage.progress import ProgressBoard, ServingBuilds
@@ -26,14 +28,14 @@ GRACE_SECONDS = 2.0
 """How long calls under way may go on when the platform stops."""
 
 
-def system_now_us() -> int:
-    """Returns the system's time in microseconds since 1970 UTC."""
-    return time.time_ns() // 1000
-
-
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the platform is composed of, in the order in which it is started."""
+    """What the platform is composed of.
+
+    Attributes:
+        compositions: The services, in the order in which they are started: the processor first, so
+            that what the others publish while they stop is still taken.
+    """
 
     declarations: Declarations
     backend: Backend
@@ -45,6 +47,7 @@ class Parts:
     command: CommandService
     query: QueryService
     admin: AdminService
+    compositions: Sequence[Composition]
     host: Host
 
 
@@ -57,44 +60,23 @@ def compose(declarations: Declarations, backend: Backend, *, address: str, tenan
         address: Where to listen, `host:port`; port 0 picks a free one.
         tenant: The tenant that records are stored for.
     """
-    tail = LogTail(backend.log, backend.bus)
-    progress = ProgressBoard(backend.views, backend.bus)
-    serving = ServingBuilds(backend.registry, backend.bus)
-    processor = Processor(declarations, backend, tail, now_us=system_now_us)
-    command = CommandService(
-        declarations,
-        backend,
-        now_us=system_now_us,
-        progress=progress,
-        serving=serving,
-        settings=CommandSettings(tenant=tenant),
-    )
-    query = QueryService(declarations, backend, tail, progress, serving, now_us=system_now_us)
-    admin = AdminService(
-        backend,
-        processor,
-        tail,
-        now_us=system_now_us,
-        version=version("eventspine"),
-        tenant=tenant,
-    )
-    sequencer = (
-        None if backend.sequences_on_append else Sequencer(backend.events, backend.log, backend.bus)
-    )
-    methods = [*command.methods(), *query.methods(), *admin.methods()]
-    host = Host(methods, address=address)
+    site = site_over(declarations, backend, tenant=tenant)
+    processor = processor_svc.compose.compose(site)
+    command = command_svc.compose.compose(site)
+    query = query_svc.compose.compose(site)
     return Parts(
         declarations=declarations,
         backend=backend,
-        tail=tail,
-        progress=progress,
-        serving=serving,
-        sequencer=sequencer,
-        processor=processor,
-        command=command,
-        query=query,
-        admin=admin,
-        host=host,
+        tail=site.tail,
+        progress=site.progress,
+        serving=site.serving,
+        sequencer=processor.sequencer,
+        processor=processor.processor,
+        command=command.command,
+        query=query.query,
+        admin=processor.admin,
+        compositions=(processor, command, query),
+        host=Host(address=address),
     )
 
 
@@ -150,23 +132,10 @@ class Embedded:
         return self
 
     async def _start(self) -> None:
-        """Starts each part, and notes how to stop it, so that stops come in the reverse order."""
-        parts = self.parts
-        services = (
-            parts.tail,
-            parts.progress,
-            parts.serving,
-            parts.sequencer,
-            parts.processor,
-            parts.command,
-            parts.query,
-        )
-        for service in services:
-            if service is not None:
-                self._stack.push_async_callback(service.stop)
-                await service.start()
-        self._stack.push_async_callback(parts.host.stop, GRACE_SECONDS)
-        self.address = await parts.host.start()
+        host = self.parts.host
+        self._stack.push_async_callback(host.stop, 0)
+        self.address = await host.listen()
+        await run_behind(host, self.parts.compositions, self._stack, GRACE_SECONDS)
 
     async def __aexit__(
         self,

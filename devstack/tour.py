@@ -13,7 +13,6 @@ from google.protobuf.duration_pb2 import Duration
 
 from devstack.cli.dev import run_loop
 from devstack.cli.failure import EXIT_INTERRUPTED, EXIT_REFUSED, CommandLineError, stop
-from devstack.domains import shipped_domains
 from devstack.embedded import Embedded
 from devstack.flights_data import DAYS_MAX, FlightsNotFoundError, count_commands, flights_file
 from devstack.flights_totals import (
@@ -25,6 +24,7 @@ from devstack.flights_totals import (
 )
 from devstack.followers import AIRPORTS, WATCHED, Seen, board_lines, following, say
 from devstack.replay import Replayed, replay_flights
+from eventspine.process.domains import SHIPPED, find_domains
 from eventspine.v1 import admin_pb2, query_pb2
 from eventspine.v1.admin_pb2_grpc import AdminServiceStub
 from flights.v1 import views_pb2
@@ -78,7 +78,7 @@ async def tour(days: int, db: Path, data: Path, differences: list[str]) -> None:
     say(f"counting {days} days of flights straight from {data.name}, by code of its own")
     totals = flight_totals(days, data)
     db.parent.mkdir(parents=True, exist_ok=True)
-    async with Embedded(shipped_domains(), db=db) as platform:
+    async with Embedded(find_domains(SHIPPED), db=db) as platform:
         await _check_holds_no_more(platform, days, db)
         say(f"platform on {platform.address}, everything kept in {db}")
         say("the live boards as they change: local time, flight, destination, minutes late")

@@ -47,7 +47,7 @@ def decode(entries: Sequence[LogEntry], classes: Mapping[str, type[Message]]) ->
     # This loop runs once for each event of the platform: making the tuples directly saves a sixth.
     new = tuple.__new__
     for entry in entries:
-        _, sequence, stream, stream_version, name, encoded = entry
+        _, sequence, stream, stream_version, name, encoded, _ = entry
         event_class = class_of(name)
         if event_class is None:
             continue

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from eventspine.domain.declared import Declarations
 from eventspine.rpc.errors import ViewStateError
+from eventspine.rpc.figures import Figure
 from eventspine.storage.connect import Backend
 from eventspine.storage.errors import (
     OutcomeUnknownError,
@@ -172,6 +173,22 @@ class Processor:
                     f"{rows.build_id} stands at {before} and cannot reach {through}; try again",
                     state="behind",
                 )
+
+    def figures(self) -> Iterable[Figure]:
+        """Returns how far behind the builds are that this process folds."""
+        yield Figure(
+            "eventspine_view_lag_events",
+            "gauge",
+            "How many events of the log a build of a view has still to look at.",
+            ("view", "build", "partition"),
+            {
+                (*name.split("@"), str(rows.partition)): max(
+                    self._tail.end(rows.partition) - rows.progress, 0
+                )
+                for name, partitions in self._builds.items()
+                for rows in partitions
+            },
+        )
 
     def projector(self, partition: int) -> Projector:
         """Returns what folds a partition of the log."""

@@ -9,19 +9,25 @@ loses that condition, looks where the log is now, and goes on from there.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
+from eventspine.rpc import logs
+from eventspine.rpc.figures import Figure
 from eventspine.storage.errors import LogMovedError, OutcomeUnknownError, StoreUnavailableError
 from eventspine.storage.ports import Bus, BusMessage, BusReader, EventLog, EventStore
-from eventspine.storage.records import LogEntry, StreamPlace
+from eventspine.storage.records import LogEntry
+from processor_svc.positions import Bounds, Positions
 
 _log = logging.getLogger("eventspine.sequence")
 
 GROUP = "sequencer"
 """The group by which sequencers share the raw records."""
 
-POSITIONS_MAX = 200_000
-"""How many streams' positions a partition keeps in memory; others are looked up in the log."""
+EXTEND_ENTRIES_MAX = 500
+"""How many entries go into the log by one write."""
+
+EXTEND_BYTES_MAX = 4 * 1024 * 1024
+"""How large the records of one write are together; a single larger one goes alone."""
 
 WAIT_SECONDS_MIN = 0.05
 """How long to wait before a store that is down is asked again; doubles up to the maximum."""
@@ -37,7 +43,7 @@ class Sequencer:
     """Puts raw records into the log, for all partitions, until it is stopped."""
 
     def __init__(
-        self, events: EventStore, log: EventLog, bus: Bus, *, positions_max: int = POSITIONS_MAX
+        self, events: EventStore, log: EventLog, bus: Bus, *, bounds: Bounds | None = None
     ) -> None:
         """Sequences records from the bus's channel `events` into the log.
 
@@ -45,13 +51,14 @@ class Sequencer:
             events: Where skipped versions are read.
             log: What is extended.
             bus: Records come on `events`; sequenced ones go out on `log`.
-            positions_max: How many streams' positions to keep in memory, a partition.
+            bounds: How much to remember of each partition; None means the usual.
         """
         self._events = events
         self._log = log
         self._bus = bus
-        self._positions_max = positions_max
+        self._bounds = bounds or Bounds()
         self._lanes: dict[int, _Lane] = {}
+        self._sequenced: dict[int, tuple[int, int]] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -66,11 +73,23 @@ class Sequencer:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
 
+    def figures(self) -> Iterable[Figure]:
+        """Returns what was put into the log so far by this process, by partition."""
+        for place, what in enumerate(("batches", "events")):
+            yield Figure(
+                f"eventspine_sequenced_{what}_total",
+                "counter",
+                f"How many {what} were put into the log.",
+                ("partition",),
+                {(str(number),): counts[place] for number, counts in self._sequenced.items()},
+            )
+
     async def _run(self, reader: BusReader) -> None:
         async with contextlib.aclosing(reader):
             async for batch in reader:
-                for partition, entries in _by_partition(batch).items():
-                    await self._until_done(partition, entries)
+                # All at once: one partition's way to the store must not wait for another's.
+                by_partition = _by_partition(batch).items()
+                await asyncio.gather(*[self._until_done(*work) for work in by_partition])
 
     async def _until_done(self, partition: int, entries: Sequence[LogEntry]) -> None:
         seconds = WAIT_SECONDS_MIN
@@ -90,7 +109,7 @@ class Sequencer:
         """Puts what is new of a batch into the log and publishes it. Safe to repeat.
 
         Raises:
-            StoreUnavailableError: Nothing was put into the log.
+            StoreUnavailableError: The log has a leading part of the batch, or nothing.
             OutcomeUnknownError: The batch may be in the log. Safe to call again.
         """
         while True:
@@ -98,67 +117,66 @@ class Sequencer:
             fresh = await _Batch(lane.end, partition, self._missing).order(
                 entries, await self._positions(lane, entries)
             )
-            if not fresh:
-                return
             try:
-                await self._log.extend(partition, lane.end, fresh)
+                for chunk in _chunks(fresh):
+                    await self._log.extend(partition, lane.end, chunk)
+                    lane.passed(chunk)
+                    self._count(partition, chunk)
+                    await self._bus.publish("log", partition, chunk)
+                return
             except LogMovedError:
                 _log.warning("partition %d was extended by somebody else, going on", partition)
                 del self._lanes[partition]
-                continue
-            lane.passed(fresh)
-            await self._bus.publish("log", partition, fresh)
-            return
+
+    def _count(self, partition: int, entries: Sequence[LogEntry]) -> None:
+        batches, events = self._sequenced.get(partition, (0, 0))
+        self._sequenced[partition] = (batches + 1, events + len(entries))
+        if _log.isEnabledFor(logging.DEBUG):
+            _tell(entries)
 
     async def _lane(self, partition: int) -> "_Lane":
         lane = self._lanes.get(partition)
         if lane is None:
-            end = (await self._log.ends())[partition]
-            lane = self._lanes[partition] = _Lane(end, self._positions_max)
+            end = await self._log.take_over(partition)
+            lane = _Lane(end, self._bounds)
+            await self._remember(partition, lane)
+            self._lanes[partition] = lane
         return lane
+
+    async def _remember(self, partition: int, lane: "_Lane") -> None:
+        """Reads the whole log of a partition that is taken over, unless it is long."""
+        after = 0
+        while lane.whole and after < lane.end:
+            limit = min(READ_MAX, lane.end - after)
+            entries = await self._log.read(partition, after=after, limit=limit)
+            if not entries:
+                raise StoreUnavailableError(
+                    f"the log does not show what is after {after} of partition {partition}",
+                    cause="the log is behind its end",
+                )
+            lane.positions.note(entries, lane.now())
+            after += len(entries)
 
     async def _positions(self, lane: "_Lane", entries: Sequence[LogEntry]) -> dict[str, int]:
         """Returns the last sequenced version of each stream of a batch."""
-        lowest: dict[str, int] = {}
+        known, covers = lane.positions.known, lane.positions.covers(lane.now())
+        found: dict[str, int] = {}
+        unknown: set[str] = set()
         for entry in entries:
-            if entry.stream_version < lowest.get(entry.stream, entry.stream_version + 1):
-                lowest[entry.stream] = entry.stream_version
-        found: dict[str, int] = {}
-        unknown: list[StreamPlace] = []
-        for stream, version in lowest.items():
-            known = lane.positions.get(stream)
-            if known is None:
-                unknown.append(StreamPlace(stream, version))
+            stream = entry.stream
+            if stream in found:
+                continue
+            version = known(stream)
+            if version is not None:
+                found[stream] = version
+            elif covers and entry.stream_version == 1 and not entry.republished:
+                found[stream] = 0
             else:
-                found[stream] = known
-        if unknown:
-            found.update(await self._looked_up(unknown))
+                unknown.add(stream)
+        asked = [stream for stream in unknown if stream not in found]
+        if asked:
+            found.update(zip(asked, await self._log.versions(asked), strict=True))
         return found
-
-    async def _looked_up(self, places: Sequence[StreamPlace]) -> dict[str, int]:
-        asked = [*places, *(StreamPlace(stream, version - 1) for stream, version in places)]
-        answers = await self._log.positions(asked)
-        found: dict[str, int] = {}
-        for index, (stream, version) in enumerate(places):
-            if answers[index] is not None:
-                head = await self._events.head(stream)
-                found[stream] = await self._bisect(stream, version, head.version)
-            elif version == 1 or answers[len(places) + index] is not None:
-                found[stream] = version - 1
-            else:
-                found[stream] = await self._bisect(stream, 0, version - 2)
-        return found
-
-    async def _bisect(self, stream: str, low: int, high: int) -> int:
-        """Returns the last version in the log, which is `low` or more and at most `high`."""
-        while low < high:
-            middle = (low + high + 1) // 2
-            (place,) = await self._log.positions([StreamPlace(stream, middle)])
-            if place is None:
-                high = middle - 1
-            else:
-                low = middle
-        return low
 
     async def _missing(self, stream: str, after: int, before: int) -> list[LogEntry]:
         """Reads from the store what the bus has left out."""
@@ -176,20 +194,16 @@ class Sequencer:
 class _Lane:
     """What is known of one partition."""
 
-    def __init__(self, end: int, positions_max: int) -> None:
+    def __init__(self, end: int, bounds: Bounds) -> None:
+        self.now = asyncio.get_running_loop().time
         self.end = end
-        self.positions: dict[str, int] = {}
-        self._positions_max = positions_max
+        self.whole = end <= bounds.history_entries_max
+        self.positions = Positions(bounds, whole=self.whole, now=self.now())
 
     def passed(self, entries: Sequence[LogEntry]) -> None:
-        """Notes that the entries are in the log; forgets the streams that were not seen longest."""
-        positions = self.positions
+        """Notes that the entries are in the log now."""
         self.end = entries[-1].sequence
-        for entry in entries:
-            positions.pop(entry.stream, None)
-            positions[entry.stream] = entry.stream_version
-        while len(positions) > self._positions_max:
-            del positions[next(iter(positions))]
+        self.positions.note(entries, self.now())
 
 
 class _Batch:
@@ -228,7 +242,7 @@ class _Batch:
     def _put(self, entry: LogEntry) -> None:
         self._positions[entry.stream] = entry.stream_version
         sequence = self._end + len(self._ordered) + 1
-        self._ordered.append(LogEntry(self._partition, sequence, *entry[2:]))
+        self._ordered.append(LogEntry(self._partition, sequence, *entry[2:6]))
 
     def _put_following(self, early: dict[int, LogEntry]) -> None:
         while early:
@@ -250,9 +264,35 @@ class _Batch:
                 _log.error("the store has no version before %d of stream %s", version, stream)
 
 
+def _tell(entries: Sequence[LogEntry]) -> None:
+    for entry in entries:
+        logs.write(
+            _log,
+            logging.DEBUG,
+            "sequenced",
+            stream=entry.stream,
+            stream_version=entry.stream_version,
+            partition=entry.partition,
+            sequence=entry.sequence,
+        )
+
+
 def _by_partition(batch: Sequence[BusMessage]) -> dict[int, list[LogEntry]]:
     by_partition: dict[int, list[LogEntry]] = {}
     for entry in batch:
         if isinstance(entry, LogEntry):
             by_partition.setdefault(entry.partition, []).append(entry)
     return by_partition
+
+
+def _chunks(entries: list[LogEntry]) -> Iterator[list[LogEntry]]:
+    """Cuts entries into the parts that go into the log one after the other."""
+    start = size = 0
+    for place, entry in enumerate(entries):
+        size += len(entry.encoded)
+        full = place - start == EXTEND_ENTRIES_MAX or size > EXTEND_BYTES_MAX
+        if full and place > start:
+            yield entries[start:place]
+            start, size = place, len(entry.encoded)
+    if start < len(entries):
+        yield entries[start:]

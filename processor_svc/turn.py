@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
 from eventspine.domain.fold import Touched
+from eventspine.rpc import logs
 from eventspine.storage.errors import (
     OutcomeUnknownError,
     ProgressMovedError,
@@ -142,8 +143,10 @@ class Projector:
             self._unpublished[batch.build_id] = messages
             told += messages
         await self._store.save(batches)
-        for rows in builds:
+        for rows, batch in zip(builds, batches, strict=True):
             rows.saved()
+            if _log.isEnabledFor(logging.DEBUG):
+                _tell(batch)
         await self._bus.publish("changes", self.partition, told)
         for rows in builds:
             self._unpublished.pop(rows.build_id, None)
@@ -219,6 +222,20 @@ def _messages(batch: ViewBatch, *, rows_told: bool) -> list[BusMessage]:
         ]
     messages.append(ProgressChange(batch.build_id, batch.partition, batch.through))
     return messages
+
+
+def _tell(batch: ViewBatch) -> None:
+    view, _, build = batch.build_id.rpartition("@")
+    logs.write(
+        _log,
+        logging.DEBUG,
+        "projected",
+        view=view,
+        build=int(build),
+        partition=batch.partition,
+        sequence=batch.through,
+        rows=len(batch.rows),
+    )
 
 
 def _names(builds: Iterable[BuildRows]) -> str:

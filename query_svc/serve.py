@@ -3,11 +3,12 @@
 Typed methods are hosted from what the domains declare; the generic service is the same for all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 
 from eventspine.domain.declared import Declarations, QueryDeclaration
+from eventspine.rpc.figures import Figure
 from eventspine.rpc.method import Method
 from eventspine.storage.connect import Backend
 from eventspine.storage.progress import ProgressBoard, ServingBuilds
@@ -103,6 +104,19 @@ class QueryService:
     def watched(self) -> int:
         """How many rows are being watched."""
         return self._changes.watched
+
+    def figures(self) -> Iterable[Figure]:
+        """Returns what was measured so far."""
+        yield Figure(
+            "eventspine_watched_rows", "gauge", "Rows that are watched.", (), {(): self.watched}
+        )
+        yield Figure(
+            "eventspine_log_end",
+            "gauge",
+            "The last sequence of each log partition that this process knows.",
+            ("partition",),
+            {(str(number),): end for number, end in enumerate(self.tail.ends)},
+        )
 
     def methods(self) -> list[Method]:
         """Returns the methods to host: the generic ones, then those that the domains declare."""

@@ -88,6 +88,7 @@ class Subscriptions:
         start = await self.starts.find(request, wanted, self.now_us())
         encoder = Encoder(self.backend.identity.store_id, wanted, records_max)
         subscription = _Subscription(self, encoder, start, interval)
+        ctx.parting["cursor"] = subscription.taken_cursor
         yield subscription.confirmation()
         async with aclosing(subscription.stream_history()) as batches:
             async for batch in batches:
@@ -108,6 +109,7 @@ class _Subscription:
         self._encoder = encoder
         self._start = start
         self._place: Place = start.place
+        self._taken: Place = start.place
         self._interval = interval
         self._feed = Feed(shared.tail, shared.memo, encoder)
         self._clock = asyncio.get_running_loop().time
@@ -136,6 +138,11 @@ class _Subscription:
     def taken(self) -> None:
         """Notes that the reader has taken the last message."""
         self._sent = self._clock()
+        self._taken = self._place
+
+    def taken_cursor(self) -> str:
+        """Returns the cursor of what the reader has taken for certain."""
+        return self._encoder.cursor(self._taken)
 
     async def next(self) -> Reply:
         """Returns the next message, as soon as there is one."""

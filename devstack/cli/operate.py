@@ -98,11 +98,11 @@ def restore(
     from devstack.backup.manifest import NoBackupError
     from devstack.backup.restore import restore_backup
     from devstack.backup.segment import DamagedBackupError
-    from devstack.domains import find_domains
+    from eventspine.process.domains import SHIPPED, find_domains
     from eventspine.storage.sqlite.restore import NotEmptyError, OrderError
 
     async def work() -> None:
-        restored = await restore_backup(folder, db, find_domains(domain or []))
+        restored = await restore_backup(folder, db, find_domains((*SHIPPED, *(domain or ()))))
         facts = {"db": str(db), **restored._asdict()}
         if as_json:
             typer.echo(line(facts))

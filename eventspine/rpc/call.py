@@ -6,7 +6,7 @@ caller's error and not an internal one. A caller that goes away ends the handler
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final, NoReturn
 
 import grpc
@@ -26,6 +26,7 @@ from eventspine.rpc.method import Method, Reply, StreamHandler, UnaryHandler
 from eventspine.rpc.status import to_status
 
 Context = aio.ServicerContext[bytes, bytes]
+Parting = Mapping[str, Callable[[], str]]
 UnaryCall = Callable[[bytes, Context], Awaitable[bytes]]
 StreamCall = Callable[[Any, Context], Awaitable[None]]
 
@@ -141,23 +142,33 @@ def stream_call(
     async def serve(raw: Any, context: Context) -> None:
         task = calls.opened()
         request = None
+        parting: Parting = {}
         try:
             if calls.stopping:
                 raise ShuttingDownError("the process is stopping; try another instance")
             request = _parse_each(kind, raw) if many_requests else parse(kind, raw)
-            await _send(handler(request, call_context(context)), context)
+            told = call_context(context)
+            parting = told.parting
+            await _send(handler(request, told), context)
         except asyncio.CancelledError:
             if not calls.stopping or context.cancelled():
                 raise
             task.uncancel()
-            stopped = ShuttingDownError("the process is stopping; resume on another instance")
-            await refuse(context, stopped, path, None)
+            text = "the process is stopping; resume on another instance"
+            await refuse(context, _stopped(text, parting), path, None)
+        except ShuttingDownError as error:
+            await refuse(context, _stopped(str(error), parting), path, None)
         except Exception as error:
             await refuse(context, error, path, None if many_requests else request)
         finally:
             calls.closed(task)
 
     return serve
+
+
+def _stopped(text: str, parting: Parting) -> ShuttingDownError:
+    """Returns the end of a stream, with what its handler tells for the way."""
+    return ShuttingDownError(text, **{name: tell() for name, tell in parting.items()})
 
 
 async def _parse_each(kind: type[Message], raws: AsyncIterator[bytes]) -> AsyncIterator[Message]:

@@ -1,23 +1,28 @@
 """Hosts methods over gRPC; promise: what is bound answers, and a stop sends callers elsewhere.
 
-One server, one loop, one address. Health and reflection are hosted beside the methods.
+One server, one loop, one address. Health and reflection are hosted beside the methods. Health says
+NOT_SERVING from listening on to serving, and from draining on.
 """
 
 import errno
 import socket
-from collections import defaultdict
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import grpc
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from eventspine.rpc import limits
 from eventspine.rpc.address import split_address
-from eventspine.rpc.call import OpenCalls, stream_call, unary_call
+from eventspine.rpc.call import Context, OpenCalls, refuse, stream_call, unary_call
 from eventspine.rpc.method import Method
+from eventspine.rpc.observe import CallCounts
+from eventspine.rpc.tls import Tls
+from eventspine.storage.errors import StoreUnavailableError
+
+_REFLECTION: Final = f"/{reflection.SERVICE_NAME}/ServerReflectionInfo"
 
 OPTIONS: Final = (
     # Two processes on one port would share its callers by chance; the second one has to fail.
@@ -45,25 +50,31 @@ class PortTakenError(Exception):
 class Host:
     """A gRPC server for methods, with health and reflection."""
 
-    def __init__(self, methods: Sequence[Method], *, address: str = "127.0.0.1:0") -> None:
+    def __init__(
+        self,
+        methods: Sequence[Method] = (),
+        *,
+        address: str = "127.0.0.1:0",
+        tls: Tls | None = None,
+        counts: CallCounts | None = None,
+    ) -> None:
         """Prepares to host methods of any services.
 
         Args:
             methods: Each with exactly one handler, no two with the same name in one service.
             address: `host:port`; port 0 takes a free one.
+            tls: The certificates to serve with; None serves without encryption.
+            counts: Counts the calls; None leaves them uncounted.
 
         Raises:
             ValueError: A method is given twice, or has not exactly one handler.
         """
         self._address = address
+        self._tls = tls
+        self._counts = counts
         self._calls = OpenCalls()
-        self._services: dict[str, dict[str, grpc.RpcMethodHandler[bytes, bytes]]]
-        self._services = defaultdict(dict)
-        for method in methods:
-            service = self._services[method.service]
-            if method.name in service:
-                raise ValueError(f"{method.service}/{method.name} is hosted twice; host it once")
-            service[method.name] = _transport_handler(method, self._calls)
+        self._router = _Router()
+        self._add(methods)
         self._server: aio.Server | None = None
         self._health = health.aio.HealthServicer()
 
@@ -73,28 +84,51 @@ class Host:
         return self._calls.open_streams
 
     async def start(self) -> str:
-        """Listens and answers. Returns the address that is bound, `host:port`.
+        """Listens and serves. Returns the address that is bound, `host:port`.
+
+        Raises:
+            AddressError: The address is not written as one.
+            PortTakenError: Something else listens there, or the address is not of this machine.
+        """
+        bound = await self.listen()
+        await self.serve()
+        return bound
+
+    async def listen(self) -> str:
+        """Listens, answers health with NOT_SERVING, and refuses all else until it serves.
+
+        Returns:
+            The address that is bound, `host:port`.
 
         Raises:
             AddressError: The address is not written as one.
             PortTakenError: Something else listens there, or the address is not of this machine.
         """
         server = aio.server(options=OPTIONS)
-        server.add_generic_rpc_handlers(
-            [
-                grpc.method_handlers_generic_handler(service, handlers)
-                for service, handlers in self._services.items()
-            ]
-        )
+        await self._health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
-        bound = _bind(server, self._address)
+        server.add_generic_rpc_handlers((self._router,))
+        bound = _bind(server, self._address, self._tls)
         await server.start()
         self._server = server
-        for service in self._services:
-            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         return bound
+
+    async def serve(self, methods: Sequence[Method] = ()) -> None:
+        """Answers from now on, these methods too, and says so to who asks for its health.
+
+        Raises:
+            ValueError: A method is given twice, or has not exactly one handler.
+        """
+        self._add(methods)
+        names = sorted({path.split("/")[1] for path in self._router.handlers})
+        self._router.handlers[_REFLECTION] = _reflection((*names, health.SERVICE_NAME))
+        self._router.serving = True
+        for service in ("", *names):
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+
+    async def drain(self) -> None:
+        """Says to who asks for its health that it serves no longer; calls are still answered."""
+        await self._health.enter_graceful_shutdown()
 
     async def stop(self, grace_seconds: float = 5.0) -> None:
         """Stops: health says so, streams end with SHUTTING_DOWN, unary calls may finish.
@@ -104,12 +138,58 @@ class Host:
         if self._server is None:
             return
         server, self._server = self._server, None
-        await self._health.enter_graceful_shutdown()
+        await self.drain()
         self._calls.stop()
         await server.stop(grace_seconds)
 
+    def _add(self, methods: Sequence[Method]) -> None:
+        handlers = self._router.handlers
+        for method in methods:
+            path = f"/{method.service}/{method.name}"
+            if path in handlers:
+                raise ValueError(f"{path[1:]} is hosted twice; host it once")
+            handlers[path] = _transport_handler(method, self._calls, self._counts)
 
-def _transport_handler(method: Method, calls: OpenCalls) -> "grpc.RpcMethodHandler[bytes, bytes]":
+
+class _Router(grpc.GenericRpcHandler):
+    """Finds the handler of a call, and refuses all calls for as long as the host does not serve.
+
+    Attributes:
+        handlers: By path, `/service/method`.
+        serving: Whether calls are answered.
+    """
+
+    def __init__(self) -> None:
+        self.handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self.serving = False
+
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        path = handler_call_details.method
+        if self.serving:
+            return self.handlers.get(path)
+
+        async def starting(_: Any, context: Context) -> None:
+            text = "the process has not opened its store yet; try another instance"
+            await refuse(context, StoreUnavailableError(text, cause="starting"), path[1:], None)
+
+        return grpc.stream_stream_rpc_method_handler(starting)
+
+
+def _reflection(names: Sequence[str]) -> "grpc.RpcMethodHandler[Any, Any]":
+    """Returns the handler that tells which services there are, and their protos."""
+    servicer = reflection.aio.ReflectionServicer((*names, reflection.SERVICE_NAME))
+    return grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+
+
+def _transport_handler(
+    method: Method, calls: OpenCalls, counts: CallCounts | None
+) -> "grpc.RpcMethodHandler[bytes, bytes]":
     """Returns the transport's handler of a method, from raw bytes to raw bytes.
 
     Raises:
@@ -121,16 +201,19 @@ def _transport_handler(method: Method, calls: OpenCalls) -> "grpc.RpcMethodHandl
             f"{method.service}/{method.name} has {len(given)} handlers; give it exactly one"
         )
     if method.unary is not None:
-        return grpc.unary_unary_rpc_method_handler(unary_call(method, method.unary, calls))
-    if method.server_stream is not None:
-        serve = stream_call(method, method.server_stream, calls, many_requests=False)
-        return grpc.unary_stream_rpc_method_handler(serve)
-    assert method.bidi_stream is not None, "one of three is given, and it is not the other two"
-    serve = stream_call(method, method.bidi_stream, calls, many_requests=True)
-    return grpc.stream_stream_rpc_method_handler(serve)
+        ask = unary_call(method, method.unary, calls)
+        return grpc.unary_unary_rpc_method_handler(counts.unary(method, ask) if counts else ask)
+    handler = method.server_stream or method.bidi_stream
+    assert handler is not None, "one of three is given, and it is not the first"
+    many_requests = method.bidi_stream is not None
+    serve = stream_call(method, handler, calls, many_requests=many_requests)
+    serve = counts.stream(method, serve) if counts else serve
+    if many_requests:
+        return grpc.stream_stream_rpc_method_handler(serve)
+    return grpc.unary_stream_rpc_method_handler(serve)
 
 
-def _bind(server: aio.Server, address: str) -> str:
+def _bind(server: aio.Server, address: str, tls: Tls | None) -> str:
     """Binds the server; returns the address with the port that it got.
 
     Raises:
@@ -143,7 +226,10 @@ def _bind(server: aio.Server, address: str) -> str:
         if port:
             _probe(address, host, port)
     try:
-        bound = server.add_insecure_port(address)
+        if tls is None:
+            bound = server.add_insecure_port(address)
+        else:
+            bound = server.add_secure_port(address, tls.credentials())
     except RuntimeError as error:
         raise PortTakenError(
             f"cannot listen on {address}; choose a free port of this machine, or port 0"

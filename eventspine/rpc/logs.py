@@ -17,11 +17,17 @@ FIELDS: Final = "eventspine_fields"
 class JsonLines(logging.Formatter):
     """Formats a log record as one JSON object on one line, tracebacks included."""
 
+    def __init__(self, **fixed: str) -> None:
+        """Puts `fixed` into every line."""
+        super().__init__()
+        self._fixed = fixed
+
     def format(self, record: logging.LogRecord) -> str:
         """Returns the line: time (UTC), level, logger, message, then the line's own fields."""
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
+            **self._fixed,
             "logger": record.name,
             "message": record.getMessage(),
         }
@@ -43,11 +49,12 @@ def write(
     log.log(level, message, exc_info=error, extra={FIELDS: fields})
 
 
-def configure(level: int = logging.WARNING, stream: TextIO | None = None) -> None:
+def configure(level: int = logging.WARNING, stream: TextIO | None = None, **fixed: str) -> None:
     """Sends the lines of this process to `stream` (standard error by default), from `level` on.
 
-    Called once, by the process's entry. Replaces what was configured before.
+    Called once, by the process's entry. Replaces what was configured before. `fixed` stands in
+    every line, such as the service and its instance.
     """
     output = logging.StreamHandler(stream or sys.stderr)
-    output.setFormatter(JsonLines())
+    output.setFormatter(JsonLines(**fixed))
     logging.basicConfig(level=level, handlers=[output], force=True)

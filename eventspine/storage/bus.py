@@ -34,10 +34,18 @@ class LocalBus:
     def __init__(
         self,
         *,
+        partitions: int = 1,
         tail_messages_max: int = TAIL_MESSAGES_MAX,
         group_messages_max: int = GROUP_MESSAGES_MAX,
     ) -> None:
-        """Bounds the messages that may wait for a reader or a group."""
+        """Bounds the messages that may wait for a reader or a group.
+
+        Args:
+            partitions: How many partitions the log has.
+            tail_messages_max: How many messages may wait for one reader of `tail`.
+            group_messages_max: From how many on a group makes its publishers wait.
+        """
+        self._all = frozenset(range(partitions))
         self._tail_messages_max = tail_messages_max
         self._group_messages_max = group_messages_max
         self._channels: dict[str, _Channel] = {}
@@ -68,7 +76,7 @@ class LocalBus:
         groups = self._channel(channel).groups
         if group not in groups:
             groups[group] = _Group(self._group_messages_max)
-        return _Consumer(groups[group])
+        return _Consumer(groups[group], self._all)
 
     def tail(self, channel: str) -> "_Tail":
         """Iterates over batches from now on; an empty batch where messages were left out."""
@@ -76,6 +84,19 @@ class LocalBus:
         reader = _Tail(self._tail_messages_max, tails)
         tails.add(reader)
         return reader
+
+    def shares(self, group: str) -> "_Share":
+        """Iterates over the partitions of this process: all of them, once."""
+        return _Share(self._all)
+
+    def put(self, channel: str, messages: Sequence[BusMessage]) -> None:
+        """Hands messages on at once, in order, however many wait for a group."""
+        self._channel(channel).put(messages)
+
+    def leave_out(self, channel: str) -> None:
+        """Tells all who read the channel's tail that messages were left out."""
+        for tail in self._channel(channel).tails:
+            tail.leave_out()
 
     def _channel(self, name: str) -> "_Channel":
         channel = self._channels.get(name)
@@ -115,12 +136,16 @@ class _Tail:
     def put(self, messages: Batch) -> None:
         self._count += len(messages)
         if self._count > self._messages_max:
-            # What comes after the gap is of no use before the reader has looked at the store.
-            self._batches.clear()
-            self._missed = True
-            self._count = 0
+            self.leave_out()
         else:
             self._batches.append(messages)
+            self._filled.set()
+
+    def leave_out(self) -> None:
+        # What waits is of no use before the reader has looked at the store.
+        self._batches.clear()
+        self._missed = True
+        self._count = 0
         self._filled.set()
 
     def __aiter__(self) -> Self:
@@ -197,7 +222,8 @@ class _Group:
 class _Consumer:
     """One consumer of a group, and the batch that it works on."""
 
-    def __init__(self, group: _Group) -> None:
+    def __init__(self, group: _Group, owned: frozenset[int]) -> None:
+        self.owned = owned
         self._group = group
         self._batch: Batch | None = None
         self._closed = False
@@ -228,6 +254,28 @@ class _Consumer:
         if self._batch is not None:
             self._group.put_back(self._batch)
             self._batch = None
+
+
+class _Share:
+    """All partitions, to be taken once."""
+
+    def __init__(self, partitions: frozenset[int]) -> None:
+        self._partitions = partitions
+        self._told = False
+        self._closed = asyncio.Event()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> frozenset[int]:
+        if not self._told and not self._closed.is_set():
+            self._told = True
+            return self._partitions
+        await self._closed.wait()
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        self._closed.set()
 
 
 def _joined(batches: Sequence[Batch]) -> Batch:

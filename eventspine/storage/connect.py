@@ -65,7 +65,7 @@ def open_memory(*, partitions: int = 1) -> Backend:
         log=MemoryEventLog(partitions),
         views=views,
         registry=MemoryViewRegistry(views),
-        bus=LocalBus(),
+        bus=LocalBus(partitions=partitions),
         identity=memory_identity(),
         sequences_on_append=False,
     )

@@ -23,6 +23,10 @@ class StoreFormatError(Exception):
     """The file is not a store, or of another format version; nothing was changed."""
 
 
+class StackSetupError(Exception):
+    """The stack cannot be used as it is set up; nothing was changed. The text says how to cure."""
+
+
 class LogMovedError(Exception):
     """The log's end is not where the writer thought; nothing was written."""
 
@@ -33,3 +37,11 @@ class ProgressMovedError(Exception):
 
 class DeclinedError(Exception):
     """The backend does not offer this method; the text says why and what does the work instead."""
+
+
+class BusUnavailableError(StoreUnavailableError):
+    """The bus did not take all of a publication in time; it may have taken some. Safe to repeat."""
+
+
+class BusSetupError(Exception):
+    """The bus is not as the platform needs it; nothing was started. The text names the cure."""

@@ -9,7 +9,7 @@ class StoreIdentity:
     """The identity of an open store; see the port `Identity`.
 
     Attributes:
-        backend: The kind of store: `memory` or `sqlite`.
+        backend: The kind of store: `memory`, `sqlite` or `cassandra`.
         location: Where it is kept; empty for `memory`.
         durability: What an acknowledgement means, in words.
         store_id: This store's own id: 32 hexadecimal digits, chosen at random when it was made.

@@ -64,7 +64,13 @@ class EventStore(Protocol):
         ...
 
     async def heads(self, *, after: str = "", limit: int = 500) -> list[StreamHead]:
-        """Scans the streams whose name is above `after`, in order of their names' UTF-8 bytes."""
+        """Scans the streams that have events, in an order of the store's own.
+
+        Args:
+            after: The last name that a scan has returned; empty to begin.
+            limit: How many streams at most. Fewer mean that the scan ends there. A stream that is
+                new may stand before `after`.
+        """
         ...
 
     async def command(self, stream: str, command_id: str) -> CommandRow | None:
@@ -72,7 +78,10 @@ class EventStore(Protocol):
         ...
 
     async def commands(self, *, after: int = 0, limit: int = 500) -> list[NumberedCommand]:
-        """Scans the commands of all streams in the order in which they were stored."""
+        """Scans the commands of all streams in the order in which they were stored.
+
+        A store that keeps no such order declines this method, in words, by `DeclinedError`.
+        """
         ...
 
 
@@ -95,10 +104,23 @@ class EventLog(Protocol):
         """Puts entries behind sequence `after`, which must be the end; all or none.
 
         Entries carry the sequences `after + 1`, `after + 2` … A store that sequences as it appends
-        declines this method, in words, by `DeclinedError`.
+        declines this method and `take_over`, in words, by `DeclinedError`.
 
         Raises:
-            LogMovedError: The end is elsewhere. Nothing was written.
+            LogMovedError: The end is elsewhere. Nothing was written. Take over to go on.
+            OutcomeUnknownError: All, nothing or a leading part is in the log. Take over to know.
+            StoreUnavailableError: Nothing was written.
+        """
+        ...
+
+    async def take_over(self, partition: int) -> int:
+        """Gets ready to extend a partition, and returns its end, 0 for an empty one.
+
+        From then on `versions` is exact for the streams of the partition, until somebody else
+        extends it, which the next `extend` finds out.
+
+        Raises:
+            StoreUnavailableError: The log cannot be read.
         """
         ...
 
@@ -111,7 +133,18 @@ class EventLog(Protocol):
         ...
 
     async def positions(self, places: Sequence[StreamPlace]) -> list[LogPlace | None]:
-        """Returns where in the log each version of a stream is; None where it is not yet."""
+        """Returns where in the log each version of a stream is; None where it is not yet.
+
+        Of a partition that another process extends, None may be some seconds old. Whoever waits
+        for a place looks into the window of a `LogTail` first.
+        """
+        ...
+
+    async def versions(self, streams: Sequence[str]) -> list[int]:
+        """Returns the last version of each stream that is in the log; 0 for none.
+
+        Of a partition that another process extends, it may be some seconds old.
+        """
         ...
 
 
@@ -198,6 +231,34 @@ class BusReader(Protocol):
         ...
 
 
+class GroupReader(BusReader, Protocol):
+    """What one consumer of a group reads."""
+
+    @property
+    def owned(self) -> frozenset[int]:
+        """The partitions whose messages come to this consumer now; empty while it joins."""
+        ...
+
+
+class ShareReader(Protocol):
+    """An async iterator over sets of partitions, which has to be closed (`contextlib.aclosing`).
+
+    A step may be cancelled, also by a timeout, and taken again: nothing is lost by that.
+    """
+
+    def __aiter__(self) -> Self:
+        """Returns itself."""
+        ...
+
+    async def __anext__(self) -> frozenset[int]:
+        """Waits until the set is another one and returns the whole set, which may be empty."""
+        ...
+
+    async def aclose(self) -> None:
+        """Gives all partitions up, also for a step that waits. Closing twice is fine."""
+        ...
+
+
 class Bus(Protocol):
     """Distributes messages to whoever follows. At least once on `consume`; `tail` may miss.
 
@@ -206,10 +267,14 @@ class Bus(Protocol):
     """
 
     async def publish(self, channel: str, partition: int, messages: Sequence[BusMessage]) -> None:
-        """Hands messages on, in order. Returns when the bus has them, not when they are read."""
+        """Hands messages on, in order. Returns when the bus has them, not when they are read.
+
+        Raises:
+            BusUnavailableError: It may have some of them, not all. Safe to call again.
+        """
         ...
 
-    def consume(self, channel: str, group: str) -> BusReader:
+    def consume(self, channel: str, group: str) -> GroupReader:
         """Iterates over batches for a group; what it has taken counts as done at the next step.
 
         A consumer that ends before that leaves its batch to the next one of the group. Ends when
@@ -225,13 +290,21 @@ class Bus(Protocol):
         """
         ...
 
+    def shares(self, group: str) -> ShareReader:
+        """Iterates over the sets of log partitions that this process owns in a group.
+
+        Of all processes that ask, each partition belongs to one, but for a moment in which the one
+        before may not know yet that it has lost it: what it writes must be fenced by the store.
+        """
+        ...
+
 
 class Identity(Protocol):
     """What the store is."""
 
     @property
     def backend(self) -> str:
-        """The kind of store: `memory` or `sqlite`."""
+        """The kind of store: `memory`, `sqlite` or `cassandra`."""
         ...
 
     @property

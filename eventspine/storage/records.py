@@ -119,7 +119,13 @@ class StreamRecord(NamedTuple):
 
 
 class LogEntry(NamedTuple):
-    """A record in its place in the log. `encoded` is the EventRecord as it was stored."""
+    """A record in its place in the log, or on its way there, with sequence 0.
+
+    Attributes:
+        encoded: The EventRecord as it was stored.
+        republished: Only of records on their way: this one may have been published before, by
+            whoever stored it or found it missing. What is in the log never says so.
+    """
 
     partition: int
     sequence: int
@@ -127,6 +133,7 @@ class LogEntry(NamedTuple):
     stream_version: int
     type: str
     encoded: bytes
+    republished: bool = False
 
 
 class StreamPlace(NamedTuple):

@@ -11,6 +11,7 @@ from google.protobuf.message_factory import GetMessageClass
 from bank.v1 import account_pb2, views_pb2
 from eventspine.v1 import (
     admin_pb2,
+    change_pb2,
     command_pb2,
     query_pb2,
     record_pb2,
@@ -25,6 +26,7 @@ MODULES: tuple[ModuleType, ...] = (
     query_pb2,
     subscription_pb2,
     admin_pb2,
+    change_pb2,
     account_pb2,
     views_pb2,
     flight_pb2,

@@ -17,13 +17,14 @@ from grpc.aio import AioRpcError
 from bank.v1 import account_pb2
 from command_svc.serve import CommandService
 from command_svc.settings import CommandSettings
-from devstack.embedded import compose, system_now_us
+from devstack.embedded import compose
 from domains.bank.account import ACCOUNT
 from domains.bank.domain import BANK
 from eventspine.client.client import Client
 from eventspine.client.errors import CallError, call_error
 from eventspine.client.methods import encoded, method_of
 from eventspine.domain.declare import declare
+from eventspine.process.composition import system_now_us
 from eventspine.rpc.errors import TABLE
 from eventspine.rpc.host import Host
 from eventspine.storage.codec import encode

@@ -21,6 +21,7 @@ from eventspine.rpc.context import CallContext
 from eventspine.rpc.errors import StreamVersionConflictError
 from eventspine.rpc.host import Host, PortTakenError
 from eventspine.rpc.method import Method
+from eventspine.rpc.observe import CallCounts
 from eventspine.storage.errors import StoreUnavailableError
 from eventspine.v1.command_pb2 import AppendRequest, AppendResponse, CommandHeader
 from eventspine.v1.query_pb2 import GetStreamRequest, GetStreamResponse
@@ -413,3 +414,70 @@ async def test_a_handler_that_fails_after_its_caller_left_harms_nobody(
     other = await channel.unary_stream(f"/{SERVICE}/Follow")(b"").read()
     assert GetStreamResponse.FromString(other) == GetStreamResponse()
     assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
+
+
+async def health_of(channel: aio.Channel, service: str = "") -> str:
+    stub = health_pb2_grpc.HealthStub(channel)
+    answer = await stub.Check(health_pb2.HealthCheckRequest(service=service))
+    return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+
+
+async def test_a_host_that_only_listens_says_so_and_refuses_calls_of_any_kind() -> None:
+    host = Host()
+    async with aio.insecure_channel(await host.listen()) as channel:
+        assert await health_of(channel) == "NOT_SERVING"
+        ask = channel.unary_unary(f"/{SERVICE}/Ask")
+        for call in (ask(b""), channel.unary_stream(f"/{SERVICE}/Follow")(b"").read()):
+            error = await failure(call)
+            assert error.code() == grpc.StatusCode.UNAVAILABLE
+            assert info_of(error).reason == "ERROR_REASON_STORE_UNAVAILABLE"
+        await host.serve([unary(echo)])
+        assert [await health_of(channel, name) for name in ("", SERVICE)] == ["SERVING"] * 2
+        request = GetStreamRequest(stream="account/a").SerializeToString()
+        assert GetStreamResponse.FromString(await ask(request)).stream == "account/a"
+        await host.stop(0)
+
+
+async def test_a_host_that_drains_says_so_and_goes_on_answering() -> None:
+    host = Host([unary(echo)])
+    async with aio.insecure_channel(await host.start()) as channel:
+        await host.drain()
+        assert [await health_of(channel, name) for name in ("", SERVICE)] == ["NOT_SERVING"] * 2
+        reply = await channel.unary_unary(f"/{SERVICE}/Ask")(b"")
+        assert GetStreamResponse.FromString(reply).stream == ""
+        await host.stop(0)
+
+
+async def test_calls_are_counted_by_method_and_status() -> None:
+    async def fail(request: GetStreamRequest, context: CallContext) -> GetStreamResponse:
+        raise StoreUnavailableError("no", cause="test")
+
+    async def two(request: GetStreamRequest, context: CallContext) -> AsyncIterator[bytes]:
+        yield b""
+        yield b""
+
+    counts = CallCounts()
+    methods = [unary(echo), unary(fail, name="Fail"), stream(two), stream(forever, name="Stay")]
+    host = Host(methods, counts=counts)
+    async with aio.insecure_channel(await host.start()) as channel:
+        await channel.unary_unary(f"/{SERVICE}/Ask")(b"")
+        await failure(channel.unary_unary(f"/{SERVICE}/Fail")(b""))
+        assert len([_ async for _ in channel.unary_stream(f"/{SERVICE}/Follow")(b"")]) == 2
+        staying = channel.unary_stream(f"/{SERVICE}/Stay")(b"")
+        await staying.read()
+        await asyncio.gather(failure(staying.read()), host.stop(5))
+    started, handled, seconds = (figure.samples for figure in counts.figures())
+    assert {labels[0] for labels in started} == {"unary", "server_stream"}
+    assert {labels[2]: count for labels, count in started.items()} == {
+        "Ask": 1,
+        "Fail": 1,
+        "Follow": 1,
+        "Stay": 1,
+    }
+    assert {(*labels[2:],): count for labels, count in handled.items()} == {
+        ("Ask", "OK"): 1,
+        ("Fail", "Unavailable"): 1,
+        ("Follow", "OK"): 1,
+        ("Stay", "Unavailable"): 1,
+    }
+    assert [sum(timings.counts) for timings in seconds.values()] == [1, 1, 1, 1]

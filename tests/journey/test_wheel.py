@@ -16,7 +16,7 @@ from tests.journey.command_line import ALICE, Dev, run_process, settings
 ROOT = Path(__file__).parents[2]
 SOURCES = (
     "pyproject.toml", "README.md", "LICENSE", "protos", "command_svc", "processor_svc", "query_svc",
-    "eventspine", "domains", "devstack", "tests", "bench",
+    "eventspine", "domains", "devstack", "envoy", "tests", "bench",
 )  # fmt: skip
 
 
@@ -78,6 +78,9 @@ def test_the_wheel_has_protos_stubs_templates_and_types_and_no_tests(wheel: Path
         "flights/v1/flight_pb2.py",
         "devstack/templates/new/tests/test_<<name>>.py.tmpl",
         "devstack/templates/new/.gitignore.tmpl",
+        "devstack/edge/envoy/gateway.yaml",
+        "devstack/edge/envoy/load_balancer.yaml",
+        "devstack/edge/envoy/parts/route.yaml",
     } <= names
     tops = {name.split("/")[0] for name in names}
     assert tops.isdisjoint({"tests", "bench", "gen", "protos"})

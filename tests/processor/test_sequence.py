@@ -3,6 +3,7 @@
 import asyncio
 import random
 import zlib
+from collections.abc import Sequence
 
 import pytest
 
@@ -13,10 +14,13 @@ from eventspine.storage.errors import StoreUnavailableError
 from eventspine.storage.memory.events import MemoryEventStore
 from eventspine.storage.memory.log import MemoryEventLog
 from eventspine.storage.records import GENESIS, Append, CommandRow, LogEntry, Stored
-from processor_svc.sequence import Sequencer
+from processor_svc.positions import Bounds
+from processor_svc.sequence import EXTEND_ENTRIES_MAX, Sequencer
 from tests.processor.platform import NOW_US, eventually, record_of
 
 PARTITIONS = 2
+
+FORGETFUL = Bounds(streams_max=3, history_entries_max=0)
 
 
 class Store:
@@ -61,9 +65,10 @@ class Store:
         await eventually(there)
 
 
+@pytest.mark.parametrize("bounds", [FORGETFUL, Bounds()], ids=["forgetful", "usual"])
 @pytest.mark.parametrize("seed", range(8))
 async def test_shuffled_repeated_and_missing_records_come_into_the_log_once_and_in_order(
-    seed: int,
+    seed: int, bounds: Bounds
 ) -> None:
     # A failure names its seed: it is a part of the test's name.
     chance = random.Random(seed)
@@ -76,7 +81,7 @@ async def test_shuffled_repeated_and_missing_records_come_into_the_log_once_and_
         # The last one comes, so that the sequencer can know of those before it.
         published += chance.choices(kept, k=len(kept) // 2) + kept + [entries[-1]]
     chance.shuffle(published)
-    sequencer = Sequencer(store.events, store.log, store.bus, positions_max=3)
+    sequencer = Sequencer(store.events, store.log, store.bus, bounds=bounds)
     await sequencer.start()
     while published:
         batch, published = published[:7], published[7:]
@@ -102,13 +107,16 @@ async def test_two_sequencers_of_one_partition_put_each_record_into_the_log_once
     assert await store.logged() == {f"account/{n}": list(range(1, 21)) for n in range(3)}
 
 
-async def test_a_new_sequencer_finds_in_the_log_how_far_each_stream_is() -> None:
+@pytest.mark.parametrize("bounds", [FORGETFUL, Bounds()], ids=["forgetful", "usual"])
+async def test_a_new_sequencer_finds_in_the_log_how_far_each_stream_is(bounds: Bounds) -> None:
     store = Store()
     entries = await store.add("account/a", 100)
     partition = entries[0].partition
     await Sequencer(store.events, store.log, store.bus).sequence(partition, entries[:60])
     for again in ([entries[10]], [entries[59]], [entries[80]], entries[:100]):
-        await Sequencer(store.events, store.log, store.bus).sequence(partition, again)
+        await Sequencer(store.events, store.log, store.bus, bounds=bounds).sequence(
+            partition, again
+        )
     assert await store.logged() == {"account/a": list(range(1, 101))}
 
 
@@ -155,3 +163,99 @@ async def test_a_batch_that_was_interrupted_is_taken_by_the_next_sequencer() -> 
     await store.ended(3)
     await second.stop()
     assert await store.logged() == {"account/a": [1, 2, 3]}
+
+
+class CountingLog(MemoryEventLog):
+    """A log that notes of which streams it was asked the last version."""
+
+    def __init__(self) -> None:
+        super().__init__(PARTITIONS)
+        self.asked: list[str] = []
+
+    async def versions(self, streams: Sequence[str]) -> list[int]:
+        self.asked += streams
+        return await super().versions(streams)
+
+
+async def test_the_log_is_asked_for_no_stream_while_memory_holds_all_of_it() -> None:
+    log = CountingLog()
+    store = Store(log)
+    sequencer = Sequencer(store.events, store.log, store.bus)
+    for name in "abcdef":
+        entries = await store.add(f"account/{name}", 3)
+        marked = [entry._replace(republished=True) for entry in entries]
+        for batch in (entries[:2], entries, marked):
+            await sequencer.sequence(entries[0].partition, batch)
+    assert log.asked == []
+    assert await store.logged() == {f"account/{name}": [1, 2, 3] for name in "abcdef"}
+
+
+async def test_a_first_publication_of_a_version_1_is_not_looked_up_once_memory_is_old_enough() -> (
+    None
+):
+    log = CountingLog()
+    store = Store(log)
+    at_once = Bounds(late_seconds=0, history_entries_max=-1)
+    sequencer = Sequencer(store.events, store.log, store.bus, bounds=at_once)
+    a, b, c = [(await store.add(f"account/{name}", 2)) for name in "abc"]
+    await sequencer.sequence(a[0].partition, a)
+    await sequencer.sequence(b[0].partition, b[1:])
+    await sequencer.sequence(c[0].partition, [entry._replace(republished=True) for entry in c])
+    assert log.asked == ["account/b", "account/c"]
+    assert await store.logged() == {f"account/{name}": [1, 2] for name in "abc"}
+
+
+async def test_a_new_sequencer_looks_up_what_may_have_been_redelivered() -> None:
+    log = CountingLog()
+    store = Store(log)
+    entries = await store.add("account/a", 2)
+    await Sequencer(store.events, log, store.bus).sequence(entries[0].partition, entries)
+    second = Sequencer(store.events, log, store.bus, bounds=Bounds(history_entries_max=0))
+    await second.sequence(entries[0].partition, entries)
+    assert log.asked == ["account/a"]
+    assert await store.logged() == {"account/a": [1, 2]}
+
+
+async def test_what_the_log_holds_does_not_say_that_it_was_published_again() -> None:
+    store = Store()
+    reader = store.bus.tail("log")
+    entries = [one._replace(republished=True) for one in await store.add("account/a", 2)]
+    await Sequencer(store.events, store.log, store.bus).sequence(entries[0].partition, entries)
+    async with asyncio.timeout(5):
+        told = await anext(reader)
+    await reader.aclose()
+    kept = await store.log.read(entries[0].partition)
+    assert [one.republished for one in (*told, *kept) if isinstance(one, LogEntry)] == [False] * 4
+
+
+async def test_many_records_go_into_the_log_in_parts_and_are_all_published() -> None:
+    store = Store()
+    reader = store.bus.tail("log")
+    entries = await store.add("account/a", EXTEND_ENTRIES_MAX * 2 + 1)
+    await Sequencer(store.events, store.log, store.bus).sequence(entries[0].partition, entries)
+    assert await store.logged() == {"account/a": list(range(1, len(entries) + 1))}
+    async with asyncio.timeout(5):
+        told = await anext(reader)
+    await reader.aclose()
+    assert len(told) == len(entries)
+
+
+async def test_one_partition_does_not_wait_for_another() -> None:
+    class Stuck(MemoryEventLog):
+        async def extend(self, partition: int, after: int, entries: Sequence[LogEntry]) -> None:
+            if partition == stuck:
+                await asyncio.Event().wait()
+            await super().extend(partition, after, entries)
+
+    store = Store(Stuck(PARTITIONS))
+    by_partition = {}
+    for name in "abcdefgh":
+        entries = await store.add(f"account/{name}", 1)
+        by_partition.setdefault(entries[0].partition, []).extend(entries)
+    stuck = min(by_partition)
+    sequencer = Sequencer(store.events, store.log, store.bus)
+    await sequencer.start()
+    everything = [entry for partition in sorted(by_partition) for entry in by_partition[partition]]
+    await store.bus.publish("events", 0, everything)
+    await store.ended(len(everything) - len(by_partition[stuck]))
+    await sequencer.stop()

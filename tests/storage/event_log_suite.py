@@ -43,6 +43,17 @@ class EventLogSuite:
         assert await log.positions(places) == [LogPlace(0, 4), None, LogPlace(0, 1)]
         assert await log.positions([]) == []
 
+    async def test_the_last_version_of_each_stream_is_known(self, log: EventLog) -> None:
+        assert await log.versions(["a/1"]) == [0]
+        await self.fill(log, ["a/1", "b/1"])
+        assert await log.versions(["b/1", "c/1", "a/1"]) == [2, 0, 2]
+        assert await log.versions([]) == []
+
+    async def test_taking_over_tells_the_end(self, log: EventLog) -> None:
+        assert await log.take_over(0) == 0
+        await self.fill(log, ["a/1", "b/1"])
+        assert await log.take_over(0) == 4
+
     async def test_entries_that_do_not_follow_the_end_are_refused_and_change_nothing(
         self, log: EventLog
     ) -> None:

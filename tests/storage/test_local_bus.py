@@ -14,7 +14,7 @@ from tests.storage.until import settled
 class TestLocalBus(BusSuite):
     @pytest.fixture
     def bus(self) -> LocalBus:
-        return LocalBus()
+        return LocalBus(partitions=2)
 
 
 async def test_a_tail_that_is_too_slow_is_told_so_and_goes_on() -> None:

@@ -8,11 +8,11 @@ from eventspine.storage.memory.snapshots import MemorySnapshotStore
 from eventspine.storage.records import Stored
 from tests.storage.appends import append_of, entries_of
 from tests.storage.event_log_suite import EventLogSuite
-from tests.storage.event_store_suite import EventStoreSuite
+from tests.storage.event_store_suite import EventStoreSuite, ScanOrderSuite
 from tests.storage.snapshot_store_suite import SnapshotStoreSuite
 
 
-class TestMemoryEventStore(EventStoreSuite):
+class TestMemoryEventStore(EventStoreSuite, ScanOrderSuite):
     @pytest.fixture
     def store(self) -> MemoryEventStore:
         return MemoryEventStore()

@@ -13,7 +13,7 @@ from eventspine.storage.sqlite.log import SqliteEventLog
 from eventspine.storage.sqlite.snapshots import SqliteSnapshotStore
 from tests.storage.appends import append_of, entries_of, stored
 from tests.storage.event_log_suite import EventLogSuite
-from tests.storage.event_store_suite import EventStoreSuite
+from tests.storage.event_store_suite import EventStoreSuite, ScanOrderSuite
 from tests.storage.snapshot_store_suite import SnapshotStoreSuite
 
 
@@ -24,7 +24,7 @@ async def db(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
     await db.close()
 
 
-class TestSqliteEventStore(EventStoreSuite):
+class TestSqliteEventStore(EventStoreSuite, ScanOrderSuite):
     @pytest.fixture
     def store(self, db: SqliteDatabase) -> SqliteEventStore:
         return SqliteEventStore(db)
@@ -51,6 +51,11 @@ class TestSqliteEventLog(EventLogSuite):
         with pytest.raises(DeclinedError, match="append fills it"):
             await log.extend(0, 0, entries_of(self.appends(["a/1"])))
         assert await log.ends() == (0,)
+
+    async def test_taking_over_tells_the_end(self, log: SqliteEventLog) -> None:
+        """Declined exception: nobody extends this log from outside."""
+        with pytest.raises(DeclinedError, match="append fills it"):
+            await log.take_over(0)
 
     async def test_a_partition_that_does_not_exist_is_refused(self, log: SqliteEventLog) -> None:
         with pytest.raises(IndexError, match="partition 0 only"):

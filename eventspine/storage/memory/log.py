@@ -13,16 +13,22 @@ class MemoryEventLog:
         """Starts empty, with a fixed number of partitions, one or more."""
         self._partitions: tuple[list[LogEntry], ...] = tuple([] for _ in range(partitions))
         self._places: dict[tuple[str, int], LogPlace] = {}
+        self._versions: dict[str, int] = {}
 
     async def extend(self, partition: int, after: int, entries: Sequence[LogEntry]) -> None:
         """Puts entries behind the end; see the port."""
         log = self._partitions[partition]
         if len(log) != after:
             raise LogMovedError(f"log partition {partition} ends at {len(log)}, not at {after}")
-        log.extend(entries)
         for entry in entries:
+            log.append(entry._replace(republished=False) if entry.republished else entry)
             place = LogPlace(partition, entry.sequence)
             self._places[entry.stream, entry.stream_version] = place
+            self._versions[entry.stream] = entry.stream_version
+
+    async def take_over(self, partition: int) -> int:
+        """Returns the end of a partition; see the port."""
+        return len(self._partitions[partition])
 
     async def read(self, partition: int, *, after: int = 0, limit: int = 500) -> list[LogEntry]:
         """Reads entries above `after`; see the port."""
@@ -35,3 +41,7 @@ class MemoryEventLog:
     async def positions(self, places: Sequence[StreamPlace]) -> list[LogPlace | None]:
         """Returns where in the log each version of a stream is; see the port."""
         return [self._places.get((place.stream, place.stream_version)) for place in places]
+
+    async def versions(self, streams: Sequence[str]) -> list[int]:
+        """Returns the last version of each stream that is in the log; see the port."""
+        return [self._versions.get(stream, 0) for stream in streams]

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Sequence
+from itertools import starmap
 
 from eventspine.storage.errors import DeclinedError
 from eventspine.storage.records import LogEntry, LogPlace, StreamPlace
@@ -13,6 +14,9 @@ _READ = """SELECT 0, sequence, stream, stream_version, type, encoded FROM events
     WHERE sequence > ? ORDER BY sequence LIMIT ?"""
 
 _PLACE = "SELECT sequence FROM events WHERE stream = ? AND stream_version = ?"
+_VERSION = "SELECT max(stream_version) FROM events WHERE stream = ?"
+
+_DECLINED = "a store file has its log in the events table: SqliteEventStore.append fills it"
 
 
 class SqliteEventLog:
@@ -28,9 +32,15 @@ class SqliteEventLog:
         Raises:
             DeclinedError: Always. Nothing was written.
         """
-        raise DeclinedError(
-            "a store file has its log in the events table: SqliteEventStore.append fills it"
-        )
+        raise DeclinedError(_DECLINED)
+
+    async def take_over(self, partition: int) -> int:
+        """Declines; see the port.
+
+        Raises:
+            DeclinedError: Always.
+        """
+        raise DeclinedError(_DECLINED)
 
     async def read(self, partition: int, *, after: int = 0, limit: int = 500) -> list[LogEntry]:
         """Reads entries above `after`; see the port. Partitions other than 0 do not exist.
@@ -43,7 +53,7 @@ class SqliteEventLog:
         arguments = (min(after, INTEGER_MAX), min(limit, INTEGER_MAX))
 
         def query(connection: sqlite3.Connection) -> list[LogEntry]:
-            return list(map(LogEntry._make, connection.execute(_READ, arguments)))
+            return list(starmap(LogEntry, connection.execute(_READ, arguments)))
 
         return await self._db.read(query)
 
@@ -62,5 +72,14 @@ class SqliteEventLog:
         def query(connection: sqlite3.Connection) -> list[LogPlace | None]:
             rows = (connection.execute(_PLACE, place).fetchone() for place in places)
             return [LogPlace(0, row[0]) if row else None for row in rows]
+
+        return await self._db.read(query)
+
+    async def versions(self, streams: Sequence[str]) -> list[int]:
+        """Returns the last version of each stream that is in the log; see the port."""
+
+        def query(connection: sqlite3.Connection) -> list[int]:
+            found = (connection.execute(_VERSION, (stream,)).fetchone() for stream in streams)
+            return [last or 0 for (last,) in found]
 
         return await self._db.read(query)

@@ -1,4 +1,4 @@
-"""Finds the domains to host: those that ship, and those named as `module:ATTRIBUTE`."""
+"""Finds the domains to host, each named as `module:ATTRIBUTE`."""
 
 import importlib
 import sys
@@ -8,21 +8,16 @@ from pathlib import Path
 
 from eventspine.domain.domain import Domain
 
+SHIPPED = ("domains.bank.domain:BANK", "domains.flights.domain:FLIGHTS")
+"""The domains that ship with the platform."""
+
 
 class DomainNotFoundError(Exception):
     """A named domain cannot be imported, or is no domain; the text says which and why."""
 
 
-def shipped_domains() -> list[Domain]:
-    """Returns the domains that ship with the platform."""
-    from domains.bank.domain import BANK
-    from domains.flights.domain import FLIGHTS
-
-    return [BANK, FLIGHTS]
-
-
 def find_domains(names: Sequence[str]) -> list[Domain]:
-    """Returns the shipped domains and the named ones.
+    """Returns the named domains, in order.
 
     Args:
         names: Each `module:ATTRIBUTE`, importable from the current folder or the environment.
@@ -32,7 +27,7 @@ def find_domains(names: Sequence[str]) -> list[Domain]:
     """
     if "" not in sys.path:
         sys.path.insert(0, "")
-    return shipped_domains() + [_find(name) for name in names]
+    return [_find(name) for name in names]
 
 
 def _find(name: str) -> Domain:

@@ -1,0 +1,1 @@
+"""The edge: Envoy in two tiers, rendered from the templates in `envoy/` and run as children."""

@@ -1,0 +1,258 @@
+"""Renders the configuration of both tiers; promise: the same templates for every shape of platform.
+
+Envoy's configuration has no variables, so that each process gets a file of its own.
+"""
+
+import json
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+from devstack.edge.contract import PROBES, Kind, RoutedService, routed_services
+from devstack.edge.settings import LOOPBACK_ORIGINS, Addresses, Certificates, Limits, Tier
+from devstack.edge.templates import fill
+from eventspine.rpc.address import split_address
+from eventspine.rpc.errors import OverloadedError
+from eventspine.rpc.status import to_status
+
+HEALTH_PATH: Final = "/healthz"
+"""Where each tier says over HTTP whether it takes calls: 200 or 503."""
+
+CONTENT: Final = r"application/(grpc|grpc\+proto|grpc-web(-text)?(\+proto)?|json)( *;.*)?"
+"""The content types that a gateway takes, as a regular expression."""
+
+_OVERLOADED: Final = OverloadedError("too many calls at once; send the same again a little later")
+_JSON_CODES: Final = {400: 3, 404: 12, 413: 8, 415: 3}
+"""The google.rpc.Code of what a gateway refuses a JSON call with, by HTTP status."""
+
+
+def render_gateway(
+    contract: FileDescriptorSet,
+    services: Mapping[Kind, Addresses],
+    tier: Tier,
+    *,
+    origins: Sequence[str] = LOOPBACK_ORIGINS,
+) -> str:
+    """Returns the configuration of a gateway.
+
+    Args:
+        contract: All that is hosted, as `descriptor_set` returns it.
+        services: The addresses of the instances of each kind.
+        tier: Where it listens and what it lets through.
+        origins: Regular expressions of the origins of pages that may call; none may where empty.
+    """
+    hosted = routed_services(contract)
+    routed = [*hosted, *PROBES]
+    clusters = [
+        _cluster(name, services[kind], tier, health="grpc_health_check: {}", eject_unavailable=100)
+        for kind in Kind
+        for name in (kind.value, _streams(kind.value))
+    ]
+    filters = fill(
+        "parts/gateway_filters",
+        services=json.dumps([service.name for service in hosted]),
+        descriptor_set=b64encode(contract.SerializeToString(deterministic=True)).decode(),
+        methods=json.dumps([_method_names(service) for service in routed]),
+    )
+    cors = fill("parts/cors", origins=json.dumps([{"safe_regex": {"regex": o}} for o in origins]))
+    routes = [
+        *(route for service in routed for route in _service_routes(service, tier.limits)),
+        fill("parts/refusals", content=_quoted(CONTENT)),
+    ]
+    http = _http(tier, "gateway", filters=filters, cors=cors if origins else "", routes=routes)
+    return _process("gateway", tier, http, clusters)
+
+
+def render_load_balancer(contract: FileDescriptorSet, gateways: Addresses, tier: Tier) -> str:
+    """Returns the configuration of a load balancer.
+
+    Args:
+        contract: All that is hosted, as `descriptor_set` returns it: streams go by other rules.
+        gateways: The addresses of the gateways.
+        tier: Where it listens and what it lets through.
+    """
+    health = f"http_health_check: {{path: {HEALTH_PATH}, codec_client_type: HTTP2}}"
+    # A gateway passes on what a service says: that a service is unavailable is not its fault.
+    clusters = [
+        _cluster(name, gateways, tier, health=health, eject_unavailable=0)
+        for name in ("gateway", _streams("gateway"))
+    ]
+    routes = [
+        *(
+            _route(f"{service.name}/{method}", _path(service, method), "gateway", streams=True)
+            for service in (*routed_services(contract), *PROBES)
+            for method in service.streaming
+        ),
+        _route("all", "prefix: /", "gateway", streams=False),
+    ]
+    http = _http(tier, "load_balancer", filters="", cors="", routes=routes)
+    return _process("load_balancer", tier, http, clusters)
+
+
+def _process(name: str, tier: Tier, http: str, clusters: Iterable[str]) -> str:
+    """Returns the whole configuration of one process."""
+    host, port = split_address(tier.listen)
+    shared = fill(
+        "parts/shared", admin_port=tier.admin_port, connections_max=tier.limits.connections
+    )
+    return fill(
+        name,
+        shared=shared,
+        host=host,
+        port=port,
+        http=http,
+        listener_tls="" if tier.listener is None else _listener_tls(tier.listener),
+        clusters="".join(clusters),
+    )
+
+
+def _http(tier: Tier, name: str, *, filters: str, cors: str, routes: Iterable[str]) -> str:
+    """Returns what both tiers do with HTTP."""
+    overloaded = to_status(_OVERLOADED).SerializeToString(deterministic=True)
+    replies = [
+        fill("parts/local_replies", overloaded=_header(overloaded)),
+        *(
+            fill("parts/local_reply_json", http_status=status, code=code)
+            for status, code in _JSON_CODES.items()
+        ),
+    ]
+    first_tier = name == "load_balancer"
+    return fill(
+        "parts/http",
+        tier=name,
+        first_tier=json.dumps(first_tier),
+        # The load balancer's connections to a gateway carry the calls of all its callers.
+        streams_max=tier.limits.streams if first_tier else tier.limits.requests,
+        access_log=_quoted_path(tier.access_log),
+        health_path=HEALTH_PATH,
+        local_replies="".join(replies),
+        filters=filters,
+        cors=cors,
+        routes="".join(routes),
+    )
+
+
+def _service_routes(service: RoutedService, limits: Limits) -> Iterable[str]:
+    """Yields the routes of a service: each streaming method, then all others together."""
+    rate = limits.rates[service.kind]
+    for method in service.streaming:
+        name = f"{service.name}/{method}"
+        yield _route(
+            name, _path(service, method), service.kind.value, streams=True, rate=rate, checked=True
+        )
+    match = f"prefix: /{service.name}/"
+    yield _route(service.name, match, service.kind.value, streams=False, rate=rate, checked=True)
+
+
+def _route(
+    name: str,
+    match: str,
+    cluster: str,
+    *,
+    streams: bool,
+    rate: int | None = None,
+    checked: bool = False,
+) -> str:
+    """Returns one route.
+
+    Args:
+        name: For people.
+        match: What paths it matches.
+        cluster: Where it leads, for unary calls.
+        streams: Whether its calls are streams.
+        rate: Calls a second; None limits nothing.
+        checked: Whether it is for known content types only.
+    """
+    overloaded = to_status(_OVERLOADED).SerializeToString(deterministic=True)
+    limit = (
+        ""
+        if rate is None
+        else fill(
+            "parts/rate_limit", rate=rate, rate_per_fill=rate // 10, overloaded=_header(overloaded)
+        )
+    )
+    content = (
+        f'headers: [{{name: content-type, string_match: {{safe_regex: {{regex: "{_quoted(CONTENT)}"'
+        "}}}]"
+    )
+    return fill(
+        "parts/route",
+        name=name,
+        match=f"{match}\n{content}" if checked else match,
+        cluster=_streams(cluster) if streams else cluster,
+        duration=fill("parts/duration_stream" if streams else "parts/duration_unary"),
+        rate_limit=limit,
+    )
+
+
+def _cluster(
+    name: str, addresses: Addresses, tier: Tier, *, health: str, eject_unavailable: int
+) -> str:
+    """Returns one cluster of instances."""
+    endpoints = []
+    for address in addresses:
+        host, port = split_address(address)
+        socket = json.dumps({"address": host, "port_value": port})
+        endpoints.append(f"- endpoint: {{address: {{socket_address: {socket}}}}}\n")
+    return fill(
+        "parts/cluster",
+        name=name,
+        endpoints="".join(endpoints),
+        tls="" if tier.upstream is None else _upstream_tls(tier.upstream),
+        health_check=health,
+        eject_unavailable=eject_unavailable,
+        requests_max=tier.limits.requests,
+    )
+
+
+def _listener_tls(files: Certificates) -> str:
+    """Returns how a listener shows who it is, and whom it answers."""
+    strict = files.authority is not None
+    trusted = f"validation_context: {{trusted_ca: {{filename: {_quoted_path(files.authority)}}}}}"
+    return fill(
+        "parts/listener_tls",
+        strict=json.dumps(strict),
+        certificate=_quoted_path(files.certificate),
+        key=_quoted_path(files.key),
+        authority=trusted if strict else "",
+    )
+
+
+def _upstream_tls(files: Certificates) -> str:
+    """Returns how calls to an instance show who we are, and whom they trust."""
+    return fill(
+        "parts/upstream_tls",
+        certificate=_quoted_path(files.certificate),
+        key=_quoted_path(files.key),
+        authority=_quoted_path(files.authority),
+        server_name=json.dumps(files.server_name),
+    )
+
+
+def _path(service: RoutedService, method: str) -> str:
+    return f"path: /{service.name}/{method}"
+
+
+def _method_names(service: RoutedService) -> dict[str, object]:
+    return {"name": service.name, "method_names": [*service.unary, *service.streaming]}
+
+
+def _streams(cluster: str) -> str:
+    """Returns the name of the cluster with the same instances, for streams."""
+    return f"{cluster}_streams"
+
+
+def _header(raw: bytes) -> str:
+    """Returns bytes as gRPC sends them in a header."""
+    return b64encode(raw).decode().rstrip("=")
+
+
+def _quoted(text: str) -> str:
+    """Returns a text as it stands between double quotes."""
+    return json.dumps(text)[1:-1]
+
+
+def _quoted_path(path: object) -> str:
+    return json.dumps(str(path))

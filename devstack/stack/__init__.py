@@ -1,0 +1,1 @@
+"""Real servers without containers: Cassandra, Kafka and the services as children of one process."""

@@ -1,0 +1,153 @@
+"""What is fixed of a keyspace; promise: no process works on it with other numbers than its first.
+
+The store's id, how many log partitions it has, how long a stream's Cassandra partitions are, and at
+which consistency it is written are decided once, by the first process, in one conditional write.
+"""
+
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+
+from eventspine.storage.cassandra.failures import StatementRefusedError
+from eventspine.storage.cassandra.schema import prepare_schema
+from eventspine.storage.cassandra.session import CassandraSession
+from eventspine.storage.errors import StackSetupError, StoreUnavailableError
+from eventspine.storage.identity import StoreIdentity
+from eventspine.storage.stack import EVENTS_PER_BUCKET, LOG_PARTITIONS, StackSettings
+
+_ONLY = "store"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CassandraStore:
+    """An open keyspace whose schema is complete.
+
+    Attributes:
+        session: For the statements of its stores.
+        partitions: How many log partitions it has.
+        events_per_bucket: How many events of a stream stand in one Cassandra partition.
+    """
+
+    session: CassandraSession
+    tenant: str
+    partitions: int
+    events_per_bucket: int
+    identity: StoreIdentity
+
+    @classmethod
+    async def open(cls, settings: StackSettings) -> "CassandraStore":
+        """Connects, and makes or checks the keyspace.
+
+        Raises:
+            StackSetupError: Cassandra cannot be reached, or the keyspace is not as it is set up;
+                see `CassandraSession.open` and `prepare_schema`.
+            StoreUnavailableError: Cassandra cannot answer at the moment.
+        """
+        session = await CassandraSession.open(settings)
+        try:
+            replication = await prepare_schema(session, settings)
+            row = await _fixed(session, settings)
+            return cls(
+                session=session,
+                tenant=settings.tenant,
+                partitions=row.partitions,
+                events_per_bucket=row.events_per_bucket,
+                identity=StoreIdentity(
+                    backend="cassandra",
+                    location=f"{','.join(settings.contact_points)}/{settings.keyspace}",
+                    durability=await _durability(session, settings.consistency, replication),
+                    store_id=row.store_id,
+                    ancestors=await _ancestors(session),
+                ),
+            )
+        except BaseException:
+            await session.close()
+            raise
+
+    async def close(self) -> None:
+        """Closes the connections. Calling it again is harmless."""
+        await self.session.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Fixed:
+    store_id: str
+    partitions: int
+    events_per_bucket: int
+    consistency: str
+
+
+async def _fixed(session: CassandraSession, settings: StackSettings) -> _Fixed:
+    """Reads the store's row, or writes it; the first process decides."""
+    cql = (
+        "SELECT store_id, log_partitions, events_per_bucket, consistency"
+        f" FROM {session.table('store')} WHERE only = ?"
+    )
+    rows = await session.read(cql, (_ONLY,))
+    if not rows:
+        await _fix(session, settings)
+        rows = await session.read(cql, (_ONLY,))
+    found = _Fixed(*rows[0])
+    _compare(settings, "partitions", settings.partitions, found.partitions)
+    _compare(settings, "events_per_bucket", settings.events_per_bucket, found.events_per_bucket)
+    _compare(settings, "consistency", _consistency(settings), found.consistency)
+    return found
+
+
+async def _fix(session: CassandraSession, settings: StackSettings) -> None:
+    cql = (
+        f"INSERT INTO {session.table('store')}"
+        " (only, store_id, log_partitions, events_per_bucket, consistency)"
+        " VALUES (?, ?, ?, ?, ?) IF NOT EXISTS"
+    )
+    values = (
+        _ONLY,
+        secrets.token_hex(16),
+        settings.partitions or LOG_PARTITIONS,
+        settings.events_per_bucket or EVENTS_PER_BUCKET,
+        _consistency(settings),
+    )
+    await session.decide((cql, values))
+
+
+def _consistency(settings: StackSettings) -> str:
+    """Returns what all writers must share: conditions of two kinds do not see each other."""
+    if settings.consistency == "LOCAL_QUORUM" and settings.local_datacenter:
+        return f"LOCAL_QUORUM in {settings.local_datacenter}"
+    return settings.consistency
+
+
+def _compare(settings: StackSettings, name: str, wanted: object, found: object) -> None:
+    if wanted is not None and wanted != found:
+        raise StackSetupError(
+            f"keyspace {settings.keyspace} was made with {name} {found}, and the settings say"
+            f" {wanted}; correct {name}, or use a new keyspace"
+        )
+
+
+async def _ancestors(session: CassandraSession) -> dict[str, tuple[int, ...]]:
+    rows = await session.read(
+        f"SELECT store_id, ends FROM {session.table('ancestors')} WHERE only = ?", (_ONLY,)
+    )
+    return {store_id: tuple(ends) for store_id, ends in rows}
+
+
+async def _durability(
+    session: CassandraSession, consistency: str, replication: dict[str, int]
+) -> str:
+    replicas = ", ".join(f"{count} in {name}" for name, count in sorted(replication.items()))
+    words = f"an acknowledged event is on a {consistency} of its replicas ({replicas})"
+    rows = []
+    # A role may lack the right to read it; only the node that answers is asked.
+    with suppress(StoreUnavailableError, StatementRefusedError):
+        rows = await session.read(
+            "SELECT value FROM system_views.settings WHERE name = 'commitlog_sync'"
+        )
+    if not rows:
+        return words
+    kept = {
+        "periodic": "in memory, and on the disk some seconds later",
+        "batch": "in its commit log on the disk",
+        "group": "in its commit log on the disk",
+    }.get(rows[0][0], "as its commit log says")
+    return f"{words}, each of which has it {kept} (commitlog_sync: {rows[0][0]})"

@@ -1,0 +1,145 @@
+"""How to reach Kafka and what its topics are like; promise: a wrong setting is named with its cure.
+
+The promise of a topic's name lives here too: `<prefix>.<channel>`.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+
+from eventspine.storage.errors import BusSetupError
+
+CHANNELS = ("events", "log", "changes")
+"""The channels of the bus; each is one topic."""
+
+DAY_SECONDS = 24 * 60 * 60
+
+log = logging.getLogger("eventspine.kafka")
+"""Where all of this folder logs to, and the driver too."""
+
+_OWN_PREFIXES = ("ssl.", "sasl.", "enable.ssl.", "enable.sasl.", "broker.address.", "socket.")
+_OWN_NAMES = ("security.protocol", "client.rack", "client.dns.lookup", "https.ca.location")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaSettings:
+    """What a bus over Kafka needs to know.
+
+    Attributes:
+        bootstrap_servers: `host:port`, several with commas between them.
+        prefix: What the names of topics and groups begin with; the keyspace's name by default
+            elsewhere.
+        partitions: How many partitions each topic has: those of the store's log.
+        client: Properties of the driver for the connection, as librdkafka names them:
+            `security.protocol`, `sasl.*`, `ssl.*`, `socket.*`. Others are refused.
+        create_topics: Whether to create topics that are missing; else they must exist.
+        replication: Of topics that are created; None means 3, or as many as there are brokers.
+        records_retention_seconds: How long `events` and `log` keep records.
+        changes_retention_seconds: How long `changes` keeps changes.
+        publish_timeout_seconds: How long a publication may take before it fails.
+        start_timeout_seconds: How long the start waits for the brokers.
+    """
+
+    bootstrap_servers: str
+    prefix: str
+    partitions: int = 16
+    client: Mapping[str, str] = field(default_factory=dict)
+    create_topics: bool = True
+    replication: int | None = None
+    records_retention_seconds: int = 7 * DAY_SECONDS
+    changes_retention_seconds: int = 60 * 60
+    publish_timeout_seconds: float = 10.0
+    start_timeout_seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Refuses properties that would change what the bus promises.
+
+        Raises:
+            BusSetupError: A property of `client` is not one for the connection.
+        """
+        for name in self.client:
+            if name not in _OWN_NAMES and not name.startswith(_OWN_PREFIXES):
+                raise BusSetupError(
+                    f"the Kafka property {name!r} is not one for the connection; leave it out; "
+                    f"there are: {', '.join((*_OWN_NAMES, *_OWN_PREFIXES))}"
+                )
+
+    def topic(self, channel: str) -> str:
+        """Returns the name of a channel's topic.
+
+        Raises:
+            ValueError: There is no such channel.
+        """
+        if channel not in CHANNELS:
+            raise ValueError(f"the bus has no channel {channel!r}; it has: {', '.join(CHANNELS)}")
+        return f"{self.prefix}.{channel}"
+
+    def retention_ms(self, channel: str) -> int:
+        """Returns how long a channel keeps messages, in milliseconds."""
+        records = channel != "changes"
+        seconds = self.records_retention_seconds if records else self.changes_retention_seconds
+        return seconds * 1000
+
+    def properties(self, more: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the driver's properties of a connection and those of one client.
+
+        Args:
+            more: The client's own.
+        """
+        return {
+            "bootstrap.servers": self.bootstrap_servers,
+            "client.id": self.prefix,
+            # A broker that comes back is found within a second instead of ten.
+            "reconnect.backoff.max.ms": 1_000,
+            "socket.timeout.ms": 10_000,
+            "socket.nagle.disable": True,
+            **self.client,
+            **more,
+        }
+
+
+def new_admin(settings: KafkaSettings, more: Mapping[str, Any]) -> AdminClient:
+    """Makes a client for topics; nothing is connected yet.
+
+    Raises:
+        BusSetupError: The driver refuses a property.
+    """
+    try:
+        return AdminClient(settings.properties(more), logger=log)
+    except (KafkaException, ValueError, TypeError) as error:
+        raise _refused(error) from error
+
+
+def new_producer(settings: KafkaSettings, more: Mapping[str, Any]) -> Producer:
+    """Makes a producer; nothing is connected yet.
+
+    Raises:
+        BusSetupError: The driver refuses a property.
+    """
+    try:
+        return Producer(settings.properties(more), logger=log)
+    except (KafkaException, ValueError, TypeError) as error:
+        raise _refused(error) from error
+
+
+def new_consumer(settings: KafkaSettings, more: Mapping[str, Any]) -> Consumer:
+    """Makes a consumer; nothing is connected yet.
+
+    Raises:
+        BusSetupError: The driver refuses a property.
+    """
+    try:
+        return Consumer(settings.properties(more), logger=log)
+    except (KafkaException, ValueError, TypeError) as error:
+        raise _refused(error) from error
+
+
+def _refused(error: Exception) -> BusSetupError:
+    return BusSetupError(
+        f"the Kafka client refuses its settings ({error}); correct the bootstrap servers, or the "
+        "properties of the connection"
+    )

@@ -1,0 +1,58 @@
+"""The processor, put together; what embedded platform and service process have alike."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import chain
+
+from eventspine.process.composition import Part, Site
+from eventspine.rpc.figures import Figure
+from eventspine.rpc.method import Method
+from processor_svc.admin import AdminService
+from processor_svc.project import Processor
+from processor_svc.sequence import Sequencer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessorComposition:
+    """The processor, the operations on it, and what has to run for it; a `Composition`.
+
+    Attributes:
+        sequencer: None where the store sequences as it appends.
+    """
+
+    sequencer: Sequencer | None
+    processor: Processor
+    admin: AdminService
+    parts: Sequence[Part]
+    methods: Sequence[Method]
+
+    def figures(self) -> Iterable[Figure]:
+        """Returns what the service has counted and measured so far."""
+        sequenced = () if self.sequencer is None else self.sequencer.figures()
+        return chain(sequenced, self.processor.figures())
+
+
+def compose(site: Site) -> ProcessorComposition:
+    """Puts the processor together. Nothing is started."""
+    backend = site.backend
+    processor = Processor(site.declarations, backend, site.tail, now_us=site.now_us)
+    admin = AdminService(
+        backend,
+        processor,
+        site.tail,
+        now_us=site.now_us,
+        version=version("eventspine"),
+        tenant=site.tenant,
+    )
+    sequencer = (
+        None if backend.sequences_on_append else Sequencer(backend.events, backend.log, backend.bus)
+    )
+    sequencing = () if sequencer is None else (sequencer,)
+    return ProcessorComposition(
+        sequencer=sequencer,
+        processor=processor,
+        admin=admin,
+        parts=(site.tail, *sequencing, processor),
+        methods=admin.methods(),
+    )

@@ -1,0 +1,138 @@
+"""A whole platform on real Cassandra and Kafka: two of each service, behind both tiers of Envoy.
+
+Each platform has a keyspace and topics of its own, which are dropped when it ends.
+"""
+
+import asyncio
+import itertools
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cassandra.cluster import Cluster
+from confluent_kafka.admin import AdminClient
+
+from devstack.edge.contract import descriptor_set
+from devstack.edge.tiers import Edge
+from devstack.stack.services import Instances, serves, services
+from domains.bank.domain import BANK
+from domains.flights.domain import FLIGHTS
+from eventspine.domain.domain import Domain
+from eventspine.rpc.address import split_address
+from tests.stack.forking import Forked, Forking
+
+SECONDS = 240.0
+_NUMBERS = itertools.count(1)
+
+
+class StackPlatform:
+    """A running platform; an async context manager.
+
+    Attributes:
+        address: The one address, once it is entered.
+        settings: The settings of its services, by their names in the environment.
+        addresses: Where the services listen, by the kind of call.
+        processes: The processes by name, such as `command_svc-1`.
+    """
+
+    def __init__(
+        self,
+        forking: Forking,
+        folder: Path,
+        *,
+        cassandra: str,
+        kafka: str,
+        domains: Sequence[Domain] = (BANK, FLIGHTS),
+        instances: Instances | None = None,
+    ) -> None:
+        self.address = ""
+        self.processes: dict[str, Forked] = {}
+        self._forking = forking
+        self._folder = folder
+        self._cassandra = cassandra
+        self._kafka = kafka
+        self._domains = domains
+        self.name = f"journey_{os.getpid()}_{next(_NUMBERS)}"
+        self.settings = {
+            "EVENTSPINE_CONTACT_POINTS": cassandra,
+            "EVENTSPINE_BOOTSTRAP_SERVERS": kafka,
+            "EVENTSPINE_KEYSPACE": self.name,
+            "EVENTSPINE_PARTITIONS": "4",
+            "EVENTSPINE_DRAIN_SECONDS": "0",
+        }
+        self._services = services(self.settings, instances or Instances(), self._room)
+        self.addresses = self._services.addresses
+        self.edge: Edge | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            for spec in self._services.specs:
+                self.start(spec.name)
+            async with asyncio.timeout(SECONDS):
+                await asyncio.gather(*map(self.serving, self.processes))
+            protos = [proto for domain in self._domains for proto in domain.protos]
+            self.edge = Edge(descriptor_set(protos), self.addresses, self._folder / "edge")
+            await self.edge.__aenter__()
+            self.address = self.edge.address
+        except BaseException:
+            await self._end()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._end()
+
+    def start(self, name: str) -> None:
+        """Starts a process, again where it was before."""
+        spec = next(spec for spec in self._services.specs if spec.name == name)
+        module = name.rpartition("-")[0]
+        self.processes[name] = self._forking.start(module, spec.env, spec.folder / "log")
+
+    async def serving(self, name: str) -> None:
+        """Waits until a process serves."""
+        spec = next(spec for spec in self._services.specs if spec.name == name)
+        while not await serves(spec.env["EVENTSPINE_ADDRESS"]):
+            process = self.processes[name]
+            assert process.code is None, f"{name} ended: {process.log.read_text()}"
+            await asyncio.sleep(0.02)
+
+    async def stopped(self, name: str, number: int = signal.SIGTERM) -> int:
+        """Sends a signal to a process; returns its exit code once it has ended."""
+        process = self.processes[name]
+        process.signal(number)
+        async with asyncio.timeout(SECONDS):
+            while process.code is None:  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(0.02)
+        return process.code
+
+    def _room(self, name: str) -> Path:
+        room = self._folder / name
+        room.mkdir(parents=True, exist_ok=True)
+        return room
+
+    async def _end(self) -> None:
+        if self.edge is not None:
+            await self.edge.__aexit__(None, None, None)
+        for process in self.processes.values():
+            process.signal(signal.SIGTERM)
+        codes = {name: await self.stopped(name) for name in self.processes}
+        await asyncio.to_thread(self._drop)
+        problems = [self.processes[name].log.read_text() for name, code in codes.items() if code]
+        assert not problems, (codes, *problems)
+
+    def _drop(self) -> None:
+        host, port = split_address(self._cassandra)
+        with Cluster([host], port=port) as cluster:
+            cluster.connect().execute(f"DROP KEYSPACE IF EXISTS {self.name}", timeout=60)
+        admin = AdminClient({"bootstrap.servers": self._kafka})
+        topics = [f"{self.name}.{channel}" for channel in ("events", "log", "changes")]
+        for deleted in admin.delete_topics(topics).values():
+            deleted.exception(60)
