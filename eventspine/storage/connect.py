@@ -1,9 +1,11 @@
 """Opens a backend; promise: every port that the services need, over one store."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from eventspine.domain.declared import ViewDeclaration
 from eventspine.storage.bus import LocalBus
 from eventspine.storage.memory.events import MemoryEventStore, memory_identity
 from eventspine.storage.memory.log import MemoryEventLog
@@ -25,6 +27,7 @@ from eventspine.storage.sqlite.log import SqliteEventLog
 from eventspine.storage.sqlite.registry import SqliteViewRegistry
 from eventspine.storage.sqlite.snapshots import SqliteSnapshotStore
 from eventspine.storage.sqlite.views import SqliteViewStore
+from eventspine.storage.stack import StackSettings
 
 
 async def _nothing() -> None:
@@ -90,3 +93,56 @@ async def open_sqlite(path: Path) -> Backend:
         sequences_on_append=True,
         closing=db.close,
     )
+
+
+async def open_stack(
+    settings: StackSettings, views: Iterable[ViewDeclaration], now_us: Callable[[], int]
+) -> Backend:
+    """Opens a keyspace of Cassandra and its topics of Kafka, making what is missing of them.
+
+    Args:
+        settings: Where they are, and whether what is missing may be made.
+        views: The declared views, each of which has a table of its own.
+        now_us: The clock of this process: microseconds since 1970 UTC.
+
+    Raises:
+        StackSetupError: Cassandra cannot be reached, the keyspace is not as it is set up, or this
+            clock and Cassandra's are far apart.
+        BusSetupError: Kafka cannot be reached, or a topic is not as it has to be.
+        StoreUnavailableError: Cassandra cannot answer at the moment.
+    """
+    # The drivers take a second to import, which only those pay who use them.
+    from eventspine.storage.cassandra.clock import check_clock
+    from eventspine.storage.cassandra.events import CassandraEventStore
+    from eventspine.storage.cassandra.log import CassandraEventLog
+    from eventspine.storage.cassandra.positions import CassandraPositions
+    from eventspine.storage.cassandra.registry import CassandraViewRegistry
+    from eventspine.storage.cassandra.snapshots import CassandraSnapshotStore
+    from eventspine.storage.cassandra.store import CassandraStore
+    from eventspine.storage.cassandra.view_schema import prepare_view_tables
+    from eventspine.storage.cassandra.view_tables import tables_of
+    from eventspine.storage.cassandra.views import CassandraViewStore
+    from eventspine.storage.kafka.bus import KafkaBus
+    from eventspine.storage.kafka.settings import bus_settings
+
+    tables = tables_of(views)
+    async with AsyncExitStack() as opened:
+        store = await CassandraStore.open(settings)
+        opened.push_async_callback(store.close)
+        await check_clock(store.session, now_us)
+        await prepare_view_tables(store.session, tables.values(), create=settings.create_schema)
+        bus = await KafkaBus.open(bus_settings(settings, store.partitions))
+        opened.push_async_callback(bus.close)
+        positions = CassandraPositions(store)
+        opened.push_async_callback(positions.close)
+        return Backend(
+            events=CassandraEventStore(store),
+            snapshots=CassandraSnapshotStore(store),
+            log=CassandraEventLog(store, positions),
+            views=CassandraViewStore(store, tables),
+            registry=CassandraViewRegistry(store),
+            bus=bus,
+            identity=store.identity,
+            sequences_on_append=False,
+            closing=opened.pop_all().aclose,
+        )
