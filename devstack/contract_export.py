@@ -60,7 +60,9 @@ def export_contract(folder: Path) -> Exported:
     shutil.copyfile(image, folder / image.name)
     described = descriptor_set([*names, *DETAILS])
     (folder / "descriptors.binpb").write_bytes(described.SerializeToString(deterministic=True))
-    return Exported(len(names) + len(DETAILS), len(described.file), len(json.loads(golden.read_text())))
+    return Exported(
+        len(names) + len(DETAILS), len(described.file), len(json.loads(golden.read_text()))
+    )
 
 
 def descriptor_set(names: list[str]) -> FileDescriptorSet:
