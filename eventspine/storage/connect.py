@@ -7,14 +7,17 @@ from pathlib import Path
 
 from eventspine.storage.bus import LocalBus
 from eventspine.storage.memory.events import MemoryEventStore, memory_identity
+from eventspine.storage.memory.hints import MemoryAuditStore, MemoryHintStore
 from eventspine.storage.memory.log import MemoryEventLog
 from eventspine.storage.memory.registry import MemoryViewRegistry
 from eventspine.storage.memory.snapshots import MemorySnapshotStore
 from eventspine.storage.memory.views import MemoryViewStore
 from eventspine.storage.ports import (
+    AuditStore,
     Bus,
     EventLog,
     EventStore,
+    HintStore,
     Identity,
     SnapshotStore,
     ViewRegistry,
@@ -40,6 +43,10 @@ class Backend:
     Attributes:
         sequences_on_append: Whether the event store itself fills the log. Where it does not, a
             sequencer has to run.
+        audits: How far the auditor has come. None where the store sequences as it appends: its
+            auditor only verifies, and keeps its mark in memory.
+        hints: What repair needs. None where the store sequences as it appends: nothing can be lost
+            between the two.
         closing: Closes the store.
     """
 
@@ -51,6 +58,8 @@ class Backend:
     bus: Bus
     identity: Identity
     sequences_on_append: bool
+    audits: AuditStore | None = None
+    hints: HintStore | None = None
     closing: Callable[[], Awaitable[None]] = _nothing
 
     async def close(self) -> None:
@@ -70,6 +79,8 @@ def open_memory(*, partitions: int = 1) -> Backend:
         bus=LocalBus(partitions=partitions),
         identity=memory_identity(),
         sequences_on_append=False,
+        audits=MemoryAuditStore(),
+        hints=MemoryHintStore(),
     )
 
 
@@ -104,6 +115,7 @@ async def open_stack(settings: StackSettings) -> Backend:
     """
     # The drivers take a second to import, which only those pay who use them.
     from eventspine.storage.cassandra.events import CassandraEventStore
+    from eventspine.storage.cassandra.hints import CassandraAuditStore, CassandraHintStore
     from eventspine.storage.cassandra.log import CassandraEventLog
     from eventspine.storage.cassandra.positions import CassandraPositions
     from eventspine.storage.cassandra.snapshots import CassandraSnapshotStore
@@ -128,5 +140,7 @@ async def open_stack(settings: StackSettings) -> Backend:
             bus=bus,
             identity=store.identity,
             sequences_on_append=False,
+            audits=CassandraAuditStore(store),
+            hints=CassandraHintStore(store),
             closing=opened.pop_all().aclose,
         )
