@@ -11,10 +11,8 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
-
-from google.protobuf.descriptor import FileDescriptor
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from devstack.contract_files import (
     ContractNotFoundError,
@@ -25,6 +23,8 @@ from devstack.contract_files import (
 
 DETAILS = ("google/rpc/status.proto", "google/rpc/error_details.proto")
 """What errors carry, though no proto of ours names it."""
+
+from devstack.edge.contract import descriptor_set
 
 
 class FolderTakenError(Exception):
@@ -58,31 +58,16 @@ def export_contract(folder: Path) -> Exported:
         shutil.copyfile(source, target)
     shutil.copyfile(golden, folder / golden.name)
     shutil.copyfile(image, folder / image.name)
-    described = descriptor_set([*names, *DETAILS])
+    described = descriptor_set(map(_module, names))
     (folder / "descriptors.binpb").write_bytes(described.SerializeToString(deterministic=True))
     return Exported(
         len(names) + len(DETAILS), len(described.file), len(json.loads(golden.read_text()))
     )
 
 
-def descriptor_set(names: list[str]) -> FileDescriptorSet:
-    """Returns proto files, given by their import paths, with all that they import, in that order.
-
-    Every file stands behind those that it imports, once, as protoc writes such a set.
-    """
-    described = FileDescriptorSet()
-    seen: set[str] = set()
-    for name in names:
-        module = importlib.import_module(name.removesuffix(".proto").replace("/", ".") + "_pb2")
-        for file in _with_imports(module.DESCRIPTOR, seen):
-            file.CopyToProto(described.file.add())
-    return described
-
-
 def _details() -> Iterator[tuple[str, Path]]:
     for name in DETAILS:
-        module = importlib.import_module(name.removesuffix(".proto").replace("/", ".") + "_pb2")
-        source = Path(str(module.__file__)).with_name(Path(name).name)
+        source = Path(str(_module(name).__file__)).with_name(Path(name).name)
         if not source.is_file():
             raise ContractNotFoundError(
                 f"no {name} beside {source.parent}; install googleapis-common-protos again"
@@ -90,10 +75,6 @@ def _details() -> Iterator[tuple[str, Path]]:
         yield name, source
 
 
-def _with_imports(file: FileDescriptor, seen: set[str]) -> Iterator[FileDescriptor]:
-    if file.name in seen:
-        return
-    seen.add(file.name)
-    for imported in file.dependencies:
-        yield from _with_imports(imported, seen)
-    yield file
+def _module(proto: str) -> ModuleType:
+    """Returns the generated module of a proto file, given by its import path."""
+    return importlib.import_module(proto.removesuffix(".proto").replace("/", ".") + "_pb2")
