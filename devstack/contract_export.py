@@ -1,6 +1,7 @@
 """Hands the contract to teams in other languages; promise: all that stubs and their tests need.
 
-- protos/: to generate stubs from, ours and those that errors carry (google/rpc);
+- protos/: to generate stubs from, ours and those that errors carry (google/rpc), and
+  the rules by which buf compares;
 - descriptors.binpb: a FileDescriptorSet with all imports, for gateways and tools;
 - golden_messages.json: each message's bytes and JSON, to be read and written back by stubs' tests;
 - released.binpb: the released contract, for `buf breaking --against`.
@@ -20,11 +21,10 @@ from devstack.contract_files import (
     proto_root,
     released_image,
 )
+from devstack.edge.contract import descriptor_set
 
 DETAILS = ("google/rpc/status.proto", "google/rpc/error_details.proto")
 """What errors carry, though no proto of ours names it."""
-
-from devstack.edge.contract import descriptor_set
 
 
 class FolderTakenError(Exception):
@@ -52,7 +52,8 @@ def export_contract(folder: Path) -> Exported:
     root, golden, image = proto_root(), golden_messages(), released_image()
     names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.proto"))
     folder.mkdir(parents=True, exist_ok=True)
-    for name, source in [*((name, root / name) for name in names), *_details()]:
+    ours = [(name, root / name) for name in (*names, "buf.yaml")]
+    for name, source in [*ours, *_details()]:
         target = folder / "protos" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
