@@ -85,7 +85,7 @@ async def up(launchable: None, tmp_path: Path) -> AsyncIterator[Callable[[], Awa
     async def bring() -> Up:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "devstack.stack", "up", "--servers-only"),
-            *("--state", str(tmp_path / "state"), "--commitlog-sync", "group"),
+            *("--state", str(tmp_path / "state"), "--quick"),
             cwd=ROOT,
             stdout=subprocess.PIPE,
         )
@@ -131,7 +131,7 @@ async def test_servers_end_with_a_killed_launcher_and_come_back_with_what_they_h
 async def test_three_nodes_and_brokers_go_on_without_one_which_comes_back_or_is_replaced(
     launchable: None,
 ) -> None:
-    async with Servers(nodes=3, brokers=3, sync=CommitLogSync.PERIODIC) as servers:
+    async with Servers(nodes=3, brokers=3, sync=CommitLogSync.PERIODIC, quick=True) as servers:
         one, two, _ = servers.contact_points
         await write_row(one, 3)
         await servers.children["cassandra-2"].kill()
