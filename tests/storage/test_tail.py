@@ -165,7 +165,7 @@ async def test_the_window_is_bounded_by_entries_and_the_rest_comes_from_the_log(
 
 
 async def test_the_window_is_bounded_by_bytes(around: Around) -> None:
-    size = 1000 - ENTRY_BYTES
+    size = 1000 - ENTRY_BYTES - len(entry(50).encoded)
     tail = await around.started(bytes_max=10_000)
     stored = [entry(sequence, payload=bytes(size)) for sequence in range(1, 51)]
     await around.store(stored)
