@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.json_format import MessageToDict
 
 from devstack.edge.contract import PROBES, Kind, RoutedService, routed_services
+from devstack.edge.json_fields import field_table, request_table
 from devstack.edge.settings import LOOPBACK_ORIGINS, Addresses, Certificates, Limits, Tier
 from devstack.edge.templates import fill
 from eventspine.rpc.address import split_address
@@ -23,9 +25,14 @@ HEALTH_PATH: Final = "/healthz"
 CONTENT: Final = r"application/(grpc|grpc\+proto|grpc-web(-text)?(\+proto)?|json)( *;.*)?"
 """The content types that a gateway takes, as a regular expression."""
 
+STREAM_WINDOW_BYTES: Final = 64 * 1024
+CONNECTION_WINDOW_BYTES: Final = 1024 * 1024
+"""How much may be under way on one call, and on a connection of one caller."""
+
+_WINDOW_BYTES_MAX: Final = 2**31 - 1
 _OVERLOADED: Final = OverloadedError("too many calls at once; send the same again a little later")
-_JSON_CODES: Final = {400: 3, 404: 12, 413: 8, 415: 3}
-"""The google.rpc.Code of what a gateway refuses a JSON call with, by HTTP status."""
+_JSON_CODES: Final = {400: 3, 404: 12, 408: 4, 413: 8, 415: 3, 431: 8, 503: 14, 504: 4}
+"""The google.rpc.Code of what a tier answers a JSON call with by itself, by HTTP status."""
 
 
 def render_gateway(
@@ -50,14 +57,21 @@ def render_gateway(
         for kind in Kind
         for name in (kind.value, _streams(kind.value))
     ]
+    names = [service.name for service in hosted]
     filters = fill(
         "parts/gateway_filters",
-        services=json.dumps([service.name for service in hosted]),
+        unknown_fields=fill(
+            "unknown_fields.lua",
+            requests=request_table(contract, names),
+            fields=field_table(contract),
+        ),
+        services=json.dumps(names),
         descriptor_set=b64encode(contract.SerializeToString(deterministic=True)).decode(),
         methods=json.dumps([_method_names(service) for service in routed]),
     )
     cors = fill("parts/cors", origins=json.dumps([{"safe_regex": {"regex": o}} for o in origins]))
     routes = [
+        fill("parts/bad_deadline"),
         *(route for service in routed for route in _service_routes(service, tier.limits)),
         fill("parts/refusals", content=_quoted(CONTENT)),
     ]
@@ -110,9 +124,8 @@ def _process(name: str, tier: Tier, http: str, clusters: Iterable[str]) -> str:
 
 def _http(tier: Tier, name: str, *, filters: str, cors: str, routes: Iterable[str]) -> str:
     """Returns what both tiers do with HTTP."""
-    overloaded = to_status(_OVERLOADED).SerializeToString(deterministic=True)
     replies = [
-        fill("parts/local_replies", overloaded=_header(overloaded)),
+        _overloaded_replies(),
         *(
             fill("parts/local_reply_json", http_status=status, code=code)
             for status, code in _JSON_CODES.items()
@@ -125,12 +138,31 @@ def _http(tier: Tier, name: str, *, filters: str, cors: str, routes: Iterable[st
         first_tier=json.dumps(first_tier),
         # The load balancer's connections to a gateway carry the calls of all its callers.
         streams_max=tier.limits.streams if first_tier else tier.limits.requests,
+        stream_window=STREAM_WINDOW_BYTES,
+        connection_window=CONNECTION_WINDOW_BYTES if first_tier else _shared_window(tier.limits),
         access_log=_quoted_path(tier.access_log),
         health_path=HEALTH_PATH,
         local_replies="".join(replies),
         filters=filters,
         cors=cors,
         routes="".join(routes),
+    )
+
+
+def _overloaded_replies() -> str:
+    """Returns how a tier says that too much comes at once."""
+    status = to_status(_OVERLOADED)
+    return fill(
+        "parts/local_replies",
+        overloaded=b64encode(status.SerializeToString(deterministic=True)).decode().rstrip("="),
+        overloaded_text=_quoted(status.message),
+        overloaded_json=json.dumps(
+            {
+                "code": status.code,
+                "message": status.message,
+                "details": [MessageToDict(detail) for detail in status.details],
+            }
+        ),
     )
 
 
@@ -165,14 +197,8 @@ def _route(
         rate: Calls a second; None limits nothing.
         checked: Whether it is for known content types only.
     """
-    overloaded = to_status(_OVERLOADED).SerializeToString(deterministic=True)
-    limit = (
-        ""
-        if rate is None
-        else fill(
-            "parts/rate_limit", rate=rate, rate_per_fill=rate // 10, overloaded=_header(overloaded)
-        )
-    )
+    limit = "" if rate is None else fill("parts/rate_limit", rate=rate, rate_per_fill=rate // 10)
+    body = fill("parts/json_body") if checked and not streams else ""
     content = (
         f'headers: [{{name: content-type, string_match: {{safe_regex: {{regex: "{_quoted(CONTENT)}"'
         "}}}]"
@@ -184,6 +210,7 @@ def _route(
         cluster=_streams(cluster) if streams else cluster,
         duration=fill("parts/duration_stream" if streams else "parts/duration_unary"),
         rate_limit=limit,
+        json_body=body,
     )
 
 
@@ -204,7 +231,15 @@ def _cluster(
         health_check=health,
         eject_unavailable=eject_unavailable,
         requests_max=tier.limits.requests,
+        stream_window=STREAM_WINDOW_BYTES,
+        connection_window=_shared_window(tier.limits),
     )
+
+
+def _shared_window(limits: Limits) -> int:
+    """Returns how much may be under way on a connection that many callers share, in bytes."""
+    room = STREAM_WINDOW_BYTES * limits.requests
+    return min(_WINDOW_BYTES_MAX, max(CONNECTION_WINDOW_BYTES, room))
 
 
 def _listener_tls(files: Certificates) -> str:
@@ -242,11 +277,6 @@ def _method_names(service: RoutedService) -> dict[str, object]:
 def _streams(cluster: str) -> str:
     """Returns the name of the cluster with the same instances, for streams."""
     return f"{cluster}_streams"
-
-
-def _header(raw: bytes) -> str:
-    """Returns bytes as gRPC sends them in a header."""
-    return b64encode(raw).decode().rstrip("=")
 
 
 def _quoted(text: str) -> str:

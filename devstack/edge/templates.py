@@ -21,7 +21,7 @@ def fill(template: str, /, **words: object) -> str:
     goes where the block is empty.
 
     Args:
-        template: The path below `envoy/`, without `.yaml`.
+        template: The path below `envoy/`; `.yaml` where it has no ending.
         words: What stands for each `${word}`.
 
     Raises:
@@ -53,10 +53,11 @@ def _read(name: str) -> str:
         TemplatesNotFoundError: There is no such template.
     """
     here = Path(__file__).resolve()
+    file_name = name if Path(name).suffix else f"{name}.yaml"
     for folder in (here.parents[2] / "envoy", here.parent / "envoy"):
-        file = folder / f"{name}.yaml"
+        file = folder / file_name
         if file.is_file():
             return file.read_text()
     raise TemplatesNotFoundError(
-        f"no envoy/{name}.yaml in {here.parents[2]} or {here.parent}; install eventspine again"
+        f"no envoy/{file_name} in {here.parents[2]} or {here.parent}; install eventspine again"
     )

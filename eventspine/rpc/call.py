@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final, NoReturn
+from urllib.parse import quote
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -32,6 +33,10 @@ StreamCall = Callable[[Any, Context], Awaitable[None]]
 
 DETAILS_KEY: Final = "grpc-status-details-bin"
 """The trailing metadata in which gRPC carries a google.rpc.Status."""
+
+COMMAND_ID_KEY: Final = "x-command-id"
+"""The trailing metadata in which a command's id is said to those who pass the answer on and cannot
+read it, such as a gateway that logs it. Percent-encoded where it is not ASCII."""
 
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 _OPERATORS: Final = frozenset((grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS))
@@ -95,6 +100,14 @@ def parse(kind: type[Message], raw: bytes) -> Message:
         ) from error
 
 
+def command_id(request: object) -> str:
+    """Returns the id of a command as a header can carry it; empty where there is none."""
+    named: str = getattr(getattr(request, "header", None), "command_id", "")
+    if len(named) > limits.ID_BYTES_MAX:
+        return ""
+    return named if named.isascii() and named.isprintable() else quote(named)
+
+
 def call_context(context: Context) -> CallContext:
     """Returns what a handler may know of the call.
 
@@ -124,6 +137,8 @@ def unary_call(method: Method, handler: UnaryHandler, calls: OpenCalls) -> Unary
             if calls.stopping:
                 raise ShuttingDownError("the process is stopping; try another instance")
             request = parse(kind, raw)
+            if named := command_id(request):
+                context.set_trailing_metadata(((COMMAND_ID_KEY, named),))
             reply = await handler(request, call_context(context))
         except Exception as error:
             await refuse(context, error, path, request)
@@ -207,9 +222,12 @@ async def refuse(context: Context, error: Exception, path: str, request: object)
     code = _CODES[status.code]
     if code in _OPERATORS or _log.isEnabledFor(logging.INFO):
         _log_failure(error, code, path, request)
-    details = ((DETAILS_KEY, status.SerializeToString(deterministic=True)),)
+    trailers: list[tuple[str, str | bytes]]
+    trailers = [(DETAILS_KEY, status.SerializeToString(deterministic=True))]
+    if named := command_id(request):
+        trailers.append((COMMAND_ID_KEY, named))
     try:
-        await context.abort(code, status.message, details)
+        await context.abort(code, status.message, tuple(trailers))
     except aio.InternalError as broken:
         # The transport says no more than that it could not send: nobody listens.
         raise asyncio.CancelledError from broken
