@@ -136,7 +136,7 @@ class Platform:
         events = [deposit(account_id, amount) for amount in amounts]
         await self.append(f"account/{account_id}", *events)
 
-    async def projected(self, view: str = BALANCE, number: int = 1) -> None:
+    async def projected(self, view: str = BALANCE, number: int = 1, seconds: float = 10) -> None:
         """Waits until a build has passed all that is stored."""
         stored = 0
         after = ""
@@ -148,7 +148,7 @@ class Platform:
             progress = await self.backend.views.progress(build_id(view, number))
             return sum(progress) >= stored
 
-        await eventually(passed)
+        await eventually(passed, seconds)
 
     async def row(self, *key: Any, view: str = BALANCE, number: int = 1) -> Any:
         """Returns a row; None where there is none."""
