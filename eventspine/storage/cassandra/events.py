@@ -47,6 +47,8 @@ class CassandraEventStore:
 
     async def append(self, appends: Sequence[Append]) -> list[Outcome]:
         """Stores each append or not, on its own; see the port."""
+        if len(appends) == 1:
+            return [await self._appender.append(appends[0])]
         lanes: dict[str, list[Append]] = {}
         for append in appends:
             lanes.setdefault(append.stream, []).append(append)
