@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from devstack.cli import dev, events, operate, schema, views
+from devstack.cli import dev, edge, events, operate, schema, views
 from devstack.cli.failure import EXIT_INTERRUPTED, CommandLineError
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ for command in (
     operate.doctor,
     schema.schema,
     operate.new,
+    edge.edge,
 ):
     app.command()(command)
 app.add_typer(views.app, name="views")
