@@ -1,10 +1,11 @@
 """Opens a backend; promise: every port that the services need, over one store."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from eventspine.domain.declared import ViewDeclaration
 from eventspine.storage.bus import LocalBus
 from eventspine.storage.memory.events import MemoryEventStore, memory_identity
 from eventspine.storage.memory.log import MemoryEventLog
@@ -94,8 +95,12 @@ async def open_sqlite(path: Path) -> Backend:
     )
 
 
-async def open_stack(settings: StackSettings) -> Backend:
+async def open_stack(settings: StackSettings, views: Iterable[ViewDeclaration]) -> Backend:
     """Opens a keyspace of Cassandra and its topics of Kafka, making both where that is wanted.
+
+    Args:
+        settings: How to reach the stack, and what a new keyspace is like.
+        views: The declared views; each has a table of its own.
 
     Raises:
         StackSetupError: Cassandra cannot be reached, or the keyspace is not as it is set up.
@@ -106,25 +111,31 @@ async def open_stack(settings: StackSettings) -> Backend:
     from eventspine.storage.cassandra.events import CassandraEventStore
     from eventspine.storage.cassandra.log import CassandraEventLog
     from eventspine.storage.cassandra.positions import CassandraPositions
+    from eventspine.storage.cassandra.registry import CassandraViewRegistry
     from eventspine.storage.cassandra.snapshots import CassandraSnapshotStore
     from eventspine.storage.cassandra.store import CassandraStore
+    from eventspine.storage.cassandra.view_schema import prepare_view_tables
+    from eventspine.storage.cassandra.view_tables import tables_of
+    from eventspine.storage.cassandra.views import CassandraViewStore
     from eventspine.storage.kafka.bus import KafkaBus
     from eventspine.storage.kafka.settings import bus_settings
 
     async with AsyncExitStack() as opened:
         store = await CassandraStore.open(settings)
         opened.push_async_callback(store.close)
+        tables = tables_of(views)
+        create = settings.create_schema
+        await prepare_view_tables(store.session, tables.values(), create=create)
         bus = await KafkaBus.open(bus_settings(settings, store.partitions))
         opened.push_async_callback(bus.close)
         positions = CassandraPositions(store)
         opened.push_async_callback(positions.close)
-        views = MemoryViewStore(store.partitions)
         return Backend(
             events=CassandraEventStore(store),
             snapshots=CassandraSnapshotStore(store),
             log=CassandraEventLog(store, positions),
-            views=views,
-            registry=MemoryViewRegistry(views),
+            views=CassandraViewStore(store, tables),
+            registry=CassandraViewRegistry(store),
             bus=bus,
             identity=store.identity,
             sequences_on_append=False,
