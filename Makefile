@@ -11,6 +11,7 @@ PROTOS := $(shell find protos -name '*.proto')
 DAYS ?= 14
 NODES ?= 1
 BROKERS ?= 1
+SERVICES ?= 1
 STATE ?=
 DB ?= var/flights-$(DAYS)-days.db
 
@@ -38,14 +39,16 @@ run: $(VENV)/.ready ## Replay real flights through the platform and check every 
 	$(BIN)/python -m devstack.tour --days $(DAYS) --db $(DB)
 
 test: $(VENV)/.ready ## Run all tests that need no real servers
-	$(BIN)/python -m pytest -q -m "not stack" tests
+	$(BIN)/python -m pytest -q -m "not stack and not thorough" tests
 
-test-stack: $(VENV)/.ready ## Run the tests on real Cassandra and Kafka (needs Java 17 and Maven)
+test-stack: $(VENV)/.ready ## Run the tests on real Cassandra and Kafka (needs Java 17 and Maven), and long ones
 	$(BIN)/python -m devstack.stack fetch || echo "the tests on real servers will be skipped"
-	$(BIN)/python -m pytest -q -m stack tests
+	$(BIN)/python -m pytest -q -m "stack or thorough" tests
 
-stack: $(VENV)/.ready ## Run real Cassandra and Kafka until Ctrl-C (NODES=3, BROKERS=3, STATE=DIR)
-	exec $(BIN)/python -m devstack.stack up --nodes $(NODES) --brokers $(BROKERS) $(STATE:%=--state %)
+stack: $(VENV)/.ready ## Run the real stack until Ctrl-C (NODES=3, BROKERS=3, SERVICES=2, STATE=DIR)
+	exec $(BIN)/python -m devstack.stack up --nodes $(NODES) --brokers $(BROKERS) \
+	  --command-services $(SERVICES) --processors $(SERVICES) --query-services $(SERVICES) \
+	  $(STATE:%=--state %)
 
 stack-down: $(VENV)/.ready ## Stop what a stack that died left behind, or the one of STATE=DIR
 	$(BIN)/python -m devstack.stack down $(STATE:%=--state %)

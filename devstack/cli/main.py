@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from devstack.cli import dev, events, operate, views
+from devstack.cli import dev, edge, events, operate, schema, views
 from devstack.cli.failure import EXIT_INTERRUPTED, CommandLineError
 
 app = typer.Typer(
@@ -31,7 +31,9 @@ for command in (
     operate.backup,
     operate.restore,
     operate.doctor,
+    schema.schema,
     operate.new,
+    edge.edge,
 ):
     app.command()(command)
 app.add_typer(views.app, name="views")

@@ -19,7 +19,7 @@ from typing import Any, Final, NoReturn
 from eventspine.domain.declare import declare
 from eventspine.domain.declared import Declarations
 from eventspine.domain.errors import DeclarationError
-from eventspine.process.composition import Composition, Site
+from eventspine.process.composition import Composition, Site, system_now_us
 from eventspine.process.domains import DomainNotFoundError, find_domains
 from eventspine.process.loop import loop_factory, settle_collector
 from eventspine.process.metrics import MetricsServer
@@ -50,7 +50,10 @@ async def open_stack(settings: StackSettings, declarations: Declarations) -> Bac
     """Opens the stack; its drivers are imported here, because that takes a second."""
     from eventspine.storage.connect import open_stack
 
-    return await open_stack(settings, declarations.views.values())
+    return await open_stack(settings, declarations.views.values(), system_now_us)
+
+
+OpenBackend = Callable[[StackSettings, Declarations], Awaitable[Backend]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,14 +65,14 @@ class Service:
         does: What it does, in one sentence.
         settings: The class of its own settings; None where it has none.
         compose: Puts it together out of a site and an instance of that class, or None.
-        open_backend: Opens the store for what is declared.
+        open_backend: Opens the store.
     """
 
     name: str
     does: str
     settings: type[Any] | None
     compose: Callable[[Site, Any], Composition]
-    open_backend: Callable[[StackSettings, Declarations], Awaitable[Backend]] = open_stack
+    open_backend: OpenBackend = open_stack
 
 
 def main(service: Service, arguments: Sequence[str] | None = None) -> NoReturn:

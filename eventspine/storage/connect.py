@@ -95,19 +95,24 @@ async def open_sqlite(path: Path) -> Backend:
     )
 
 
-async def open_stack(settings: StackSettings, views: Iterable[ViewDeclaration]) -> Backend:
-    """Opens a keyspace of Cassandra and its topics of Kafka, making both where that is wanted.
+async def open_stack(
+    settings: StackSettings, views: Iterable[ViewDeclaration], now_us: Callable[[], int]
+) -> Backend:
+    """Opens a keyspace of Cassandra and its topics of Kafka, making what is missing of them.
 
     Args:
-        settings: How to reach the stack, and what a new keyspace is like.
-        views: The declared views; each has a table of its own.
+        settings: Where they are, and whether what is missing may be made.
+        views: The declared views, each of which has a table of its own.
+        now_us: The clock of this process: microseconds since 1970 UTC.
 
     Raises:
-        StackSetupError: Cassandra cannot be reached, or the keyspace is not as it is set up.
+        StackSetupError: Cassandra cannot be reached, the keyspace is not as it is set up, or this
+            clock and Cassandra's are far apart.
         BusSetupError: Kafka cannot be reached, or a topic is not as it has to be.
-        StoreUnavailableError: Cassandra cannot answer at the moment. Nothing is left open.
+        StoreUnavailableError: Cassandra cannot answer at the moment.
     """
     # The drivers take a second to import, which only those pay who use them.
+    from eventspine.storage.cassandra.clock import check_clock
     from eventspine.storage.cassandra.events import CassandraEventStore
     from eventspine.storage.cassandra.log import CassandraEventLog
     from eventspine.storage.cassandra.positions import CassandraPositions
@@ -120,12 +125,12 @@ async def open_stack(settings: StackSettings, views: Iterable[ViewDeclaration]) 
     from eventspine.storage.kafka.bus import KafkaBus
     from eventspine.storage.kafka.settings import bus_settings
 
+    tables = tables_of(views)
     async with AsyncExitStack() as opened:
         store = await CassandraStore.open(settings)
         opened.push_async_callback(store.close)
-        tables = tables_of(views)
-        create = settings.create_schema
-        await prepare_view_tables(store.session, tables.values(), create=create)
+        await check_clock(store.session, now_us)
+        await prepare_view_tables(store.session, tables.values(), create=settings.create_schema)
         bus = await KafkaBus.open(bus_settings(settings, store.partitions))
         opened.push_async_callback(bus.close)
         positions = CassandraPositions(store)

@@ -51,6 +51,10 @@ async def connect(settings: StackSettings) -> Session:
             datacenter does not exist.
     """
     points = ", ".join(settings.contact_points)
+    if settings.consistency not in CONSISTENCIES:
+        raise StackSetupError(
+            f"consistency {settings.consistency!r} is not {' or '.join(CONSISTENCIES)}; correct it"
+        )
     try:
         cluster = await asyncio.to_thread(_cluster, settings)
     except UnresolvableContactPoints as error:

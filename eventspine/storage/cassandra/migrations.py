@@ -5,7 +5,7 @@ is a new migration with ALTER statements.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import NamedTuple
 from uuid import UUID, uuid5
@@ -97,10 +97,17 @@ def within(statement: str, keyspace: str) -> str:
     return statement.replace("{keyspace}", f'"{keyspace}"')
 
 
-def script(keyspace: str, replication: Mapping[str, int]) -> str:
-    """Returns the whole CQL, for operators who make the keyspace themselves."""
+def script(keyspace: str, replication: Mapping[str, int], tables: Iterable[str]) -> str:
+    """Returns the whole CQL, for operators who make the keyspace themselves.
+
+    Args:
+        keyspace: Its name.
+        replication: How many replicas in each datacenter.
+        tables: CQL of more tables, those of views, with `{keyspace}` before each table's name.
+    """
     statements = [keyspace_cql(keyspace, replication), records_table(keyspace)]
     for migration in MIGRATIONS:
         statements += [within(statement, keyspace) for statement in migration.statements]
         statements.append(record(migration, keyspace))
+    statements += [within(table, keyspace) for table in tables]
     return "".join(f"{statement};\n\n" for statement in statements)

@@ -13,6 +13,7 @@ from confluent_kafka import Message
 from eventspine.storage.bus import LocalBus
 from eventspine.storage.errors import BusUnavailableError
 from eventspine.storage.kafka.group import GroupReader
+from eventspine.storage.kafka.logs import log
 from eventspine.storage.kafka.messages import (
     LeftOut,
     UnknownMessageError,
@@ -21,7 +22,7 @@ from eventspine.storage.kafka.messages import (
     encoded,
 )
 from eventspine.storage.kafka.send import Sender
-from eventspine.storage.kafka.settings import KafkaSettings, log
+from eventspine.storage.kafka.settings import KafkaSettings
 from eventspine.storage.kafka.share import Share
 from eventspine.storage.kafka.tail import TopicTail
 from eventspine.storage.kafka.topics import prepare

@@ -3,7 +3,6 @@
 The promise of a topic's name lives here too: `<prefix>.<channel>`.
 """
 
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,15 +11,13 @@ from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from eventspine.storage.errors import BusSetupError
+from eventspine.storage.kafka.logs import log
 from eventspine.storage.stack import StackSettings
 
 CHANNELS = ("events", "log", "changes")
 """The channels of the bus; each is one topic."""
 
 DAY_SECONDS = 24 * 60 * 60
-
-log = logging.getLogger("eventspine.kafka")
-"""Where all of this folder logs to, and the driver too."""
 
 _OWN_PREFIXES = ("ssl.", "sasl.", "enable.ssl.", "enable.sasl.", "broker.address.", "socket.")
 _OWN_NAMES = ("security.protocol", "client.rack", "client.dns.lookup", "https.ca.location")
@@ -60,8 +57,11 @@ class KafkaSettings:
         """Refuses properties that would change what the bus promises.
 
         Raises:
-            BusSetupError: A property of `client` is not one for the connection.
+            BusSetupError: A property of `client` is not one for the connection, or no server is
+                named.
         """
+        if not self.bootstrap_servers.strip():
+            raise BusSetupError("no bootstrap server of Kafka is named; name one, as host:port")
         for name in self.client:
             if name not in _OWN_NAMES and not name.startswith(_OWN_PREFIXES):
                 raise BusSetupError(

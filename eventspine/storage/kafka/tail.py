@@ -20,6 +20,7 @@ from confluent_kafka import (
 )
 
 from eventspine.storage.bus import LocalBus
+from eventspine.storage.kafka.logs import log
 from eventspine.storage.kafka.membership import (
     BURST_MESSAGES_MAX,
     POLL_SECONDS,
@@ -27,7 +28,7 @@ from eventspine.storage.kafka.membership import (
     RETRY_SECONDS,
 )
 from eventspine.storage.kafka.messages import LeftOut
-from eventspine.storage.kafka.settings import KafkaSettings, log, new_consumer
+from eventspine.storage.kafka.settings import KafkaSettings, new_consumer
 from eventspine.storage.ports import BusMessage
 
 BURSTS_MAX = 8
