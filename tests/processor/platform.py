@@ -176,7 +176,7 @@ class Platform:
         await eventually(there)
 
 
-async def eventually(condition: Callable[[], Any], seconds: float = 10) -> None:
+async def eventually(condition: Callable[[], Any], seconds: float = 60) -> None:
     """Waits until an async condition holds; fails when it does not in time."""
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110 - any condition; no event tells of it
