@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
-from eventspine.domain.fold import Touched
+from eventspine.domain.view import Key
 from eventspine.rpc import logs
 from eventspine.storage.errors import (
     OutcomeUnknownError,
@@ -178,7 +178,7 @@ class Projector:
         for rows in builds:
             self._unpublished.pop(rows.build_id, None)
 
-    async def load(self, rows: BuildRows, touched: Iterable[Touched]) -> None:
+    async def load(self, rows: BuildRows, touched: Iterable[Key]) -> None:
         """Brings the rows that events touch into memory.
 
         Raises:

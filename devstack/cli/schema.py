@@ -25,15 +25,16 @@ def schema(
     from eventspine.domain.errors import DeclarationError
     from eventspine.process.domains import SHIPPED, DomainNotFoundError, find_domains
     from eventspine.storage.cassandra.migrations import script
-    from eventspine.storage.cassandra.view_tables import view_table
+    from eventspine.storage.cassandra.view_tables import tables_of
     from eventspine.storage.errors import StackSetupError
 
     try:
         declared = declare(find_domains((*SHIPPED, *(domain or ()))))
-        tables = [view_table(view) for view in declared.views.values()]
+        tables = tables_of(declared.views.values())
     except (DomainNotFoundError, DeclarationError, StackSetupError) as error:
         stop(str(error))
-    typer.echo(script(keyspace, _counts(replication), [table.cql for table in tables]), nl=False)
+    views = [table.cql for table in tables.values()]
+    typer.echo(script(keyspace, _counts(replication), views), nl=False)
 
 
 def _counts(replication: str) -> dict[str, int]:

@@ -5,6 +5,7 @@ Everything of it lies in one folder: its configuration, its log and its access l
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 from typing import Final
 
@@ -62,6 +63,12 @@ class EnvoyProcess:
         """Whether the process is there."""
         return self._child is not None and self._child.returncode is None
 
+    @property
+    def pid(self) -> int:
+        """The process's id, once it is started."""
+        assert self._child is not None, "only a process that was started has an id"
+        return self._child.pid
+
     async def start(self, configuration: str) -> str:
         """Starts the process and waits until it takes calls. Returns where it listens.
 
@@ -73,11 +80,10 @@ class EnvoyProcess:
         admin = self.folder / "admin"
         file = _write(self.folder, configuration)
         self._child = await asyncio.create_subprocess_exec(
+            *_dying_with_us(),
             await asyncio.to_thread(envoy_path),
-            *("--config-path", str(file), "--admin-address-path", str(admin)),
-            *("--log-path", str(self.log), "--log-level", "warning"),
-            *("--concurrency", str(self._threads), "--disable-hot-restart"),
-            *("--file-flush-interval-msec", str(_FLUSH_MILLISECONDS), "--drain-time-s", "1"),
+            *options(file, threads=self._threads),
+            *("--admin-address-path", str(admin), "--log-path", str(self.log)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
@@ -160,6 +166,20 @@ class EnvoyProcess:
         return "\n".join([f"envoy {what}; the end of {self.log}:", *lines[-_LOG_LINES:]])
 
 
+def options(file: Path, *, threads: int = 1) -> tuple[str, ...]:
+    """Returns the command line of a process after the program's name.
+
+    Args:
+        file: Its configuration.
+        threads: Worker threads.
+    """
+    return (
+        *("--config-path", str(file), "--log-level", "warning"),
+        *("--concurrency", str(threads), "--disable-hot-restart"),
+        *("--file-flush-interval-msec", str(_FLUSH_MILLISECONDS), "--drain-time-s", "1"),
+    )
+
+
 async def validate(configuration: str, folder: Path) -> None:
     """Lets Envoy read a configuration, without starting it.
 
@@ -178,6 +198,15 @@ async def validate(configuration: str, folder: Path) -> None:
     told, _ = await child.communicate()
     if child.returncode != 0:
         raise EnvoyFailedError(told.decode(errors="replace"))
+
+
+def _dying_with_us() -> tuple[str, ...]:
+    """Returns what to put before a command so that it ends when we are killed; empty without.
+
+    Otherwise it would go on holding its port, in front of a platform that is gone.
+    """
+    setpriv = shutil.which("setpriv")
+    return () if setpriv is None else (setpriv, "--pdeathsig", "TERM", "--")
 
 
 def _write(folder: Path, configuration: str) -> Path:

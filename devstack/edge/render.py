@@ -25,6 +25,11 @@ HEALTH_PATH: Final = "/healthz"
 CONTENT: Final = r"application/(grpc|grpc\+proto|grpc-web(-text)?(\+proto)?|json)( *;.*)?"
 """The content types that a gateway takes, as a regular expression."""
 
+STREAM_WINDOW_BYTES: Final = 64 * 1024
+CONNECTION_WINDOW_BYTES: Final = 1024 * 1024
+"""How much may be under way on one call, and on a connection of one caller."""
+
+_WINDOW_BYTES_MAX: Final = 2**31 - 1
 _OVERLOADED: Final = OverloadedError("too many calls at once; send the same again a little later")
 _JSON_CODES: Final = {400: 3, 404: 12, 408: 4, 413: 8, 415: 3, 431: 8, 503: 14, 504: 4}
 """The google.rpc.Code of what a tier answers a JSON call with by itself, by HTTP status."""
@@ -133,6 +138,8 @@ def _http(tier: Tier, name: str, *, filters: str, cors: str, routes: Iterable[st
         first_tier=json.dumps(first_tier),
         # The load balancer's connections to a gateway carry the calls of all its callers.
         streams_max=tier.limits.streams if first_tier else tier.limits.requests,
+        stream_window=STREAM_WINDOW_BYTES,
+        connection_window=CONNECTION_WINDOW_BYTES if first_tier else _shared_window(tier.limits),
         access_log=_quoted_path(tier.access_log),
         health_path=HEALTH_PATH,
         local_replies="".join(replies),
@@ -224,7 +231,15 @@ def _cluster(
         health_check=health,
         eject_unavailable=eject_unavailable,
         requests_max=tier.limits.requests,
+        stream_window=STREAM_WINDOW_BYTES,
+        connection_window=_shared_window(tier.limits),
     )
+
+
+def _shared_window(limits: Limits) -> int:
+    """Returns how much may be under way on a connection that many callers share, in bytes."""
+    room = STREAM_WINDOW_BYTES * limits.requests
+    return min(_WINDOW_BYTES_MAX, max(CONNECTION_WINDOW_BYTES, room))
 
 
 def _listener_tls(files: Certificates) -> str:

@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import signal
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -18,8 +19,12 @@ from devstack.stack.down import stop_all_leftovers, stop_stack
 from devstack.stack.errors import ShapeError, StackError
 from devstack.stack.jars import fetched
 from devstack.stack.java import find_java
+from devstack.stack.platform import ADDRESS, front_address, run_platform
 from devstack.stack.servers import Servers
+from devstack.stack.services import Instances
 from devstack.stack.steps import steps
+from eventspine.process.domains import SHIPPED, DomainNotFoundError, find_domains
+from eventspine.rpc.address import AddressError
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DURABLE: Final = {
@@ -37,7 +42,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     given = _parser().parse_args(arguments)
     try:
         sys.exit(given.run(given))
-    except ShapeError as error:
+    except (ShapeError, AddressError, DomainNotFoundError) as error:
         code, text = EXIT_USAGE, str(error)
     except (StackError, OSError) as error:
         code, text = EXIT_UNREACHABLE, str(error)
@@ -52,12 +57,18 @@ def _parser() -> argparse.ArgumentParser:
     up.set_defaults(run=_up)
     up.add_argument("--nodes", type=int, default=1, help="Cassandra nodes: 1 or 3")
     up.add_argument("--brokers", type=int, default=1, help="Kafka brokers: 1 or 3")
+    for service, default in (("command-services", 1), ("processors", 1), ("query-services", 1)):
+        up.add_argument(f"--{service}", type=int, default=default, help="processes: 1 to 20")
+    up.add_argument("--servers-only", action="store_true", help="start Cassandra and Kafka alone")
+    up.add_argument("--address", default=ADDRESS, help="where clients call; port 0 is a free one")
+    up.add_argument(
+        "--domain", dest="domains", action="append", metavar="module:ATTRIBUTE", help="repeat"
+    )
     up.add_argument("--state", type=Path, help="keep the data in this folder; else thrown away")
     up.add_argument(
         "--commitlog-sync",
-        type=CommitLogSync,
-        choices=list(CommitLogSync),
-        default=CommitLogSync.GROUP,
+        choices=[str(sync) for sync in CommitLogSync],
+        default=str(CommitLogSync.GROUP),
         help="group: a write is on the disk before it is acknowledged; periodic: up to 10 s after",
     )
     down = commands.add_parser("down", help="stop what launchers that have died left behind")
@@ -71,6 +82,12 @@ def _parser() -> argparse.ArgumentParser:
 def _up(given: argparse.Namespace) -> int:
     if not (given.nodes and given.brokers):
         raise ShapeError("a stack needs at least one Cassandra node and one Kafka broker")
+    given.commitlog_sync = CommitLogSync(given.commitlog_sync)
+    given.instances = Instances(
+        command=given.command_services, processor=given.processors, query=given.query_services
+    )
+    given.domains = given.domains or list(SHIPPED)
+    find_domains(given.domains)
     is_up = asyncio.Event()
     try:
         asyncio.run(_run(given, is_up))
@@ -81,25 +98,33 @@ def _up(given: argparse.Namespace) -> int:
 
 async def _run(given: argparse.Namespace, is_up: asyncio.Event) -> None:
     _cancel_on_signals()
-    with steps("starting") as say:
-        servers = Servers(
-            nodes=given.nodes,
-            brokers=given.brokers,
-            state=given.state,
-            sync=given.commitlog_sync,
-            say=say,
-        )
-        await servers.start()
-    try:
+    front = "" if given.servers_only else front_address(given.address)
+    async with AsyncExitStack() as ending:
+        with steps("starting") as say:
+            servers = Servers(
+                nodes=given.nodes,
+                brokers=given.brokers,
+                state=given.state,
+                sync=given.commitlog_sync,
+                say=say,
+            )
+            ending.push_async_callback(_stop, servers)
+            await servers.start()
+            if front:
+                await run_platform(servers, given.instances, address=front, domains=given.domains)
         is_up.set()
-        for line in _told(servers, given):
+        for line in _told(servers, given, front):
             sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
         await servers.watch()
-    finally:
+
+
+async def _stop(servers: Servers) -> None:
+    if servers.children:
         with steps("stopping") as say:
             say("stopping")
             await servers.stop()
+            say("all is stopped")
 
 
 def _cancel_on_signals() -> None:
@@ -120,9 +145,10 @@ def _cancel_on_signals() -> None:
         loop.add_signal_handler(number, stop)
 
 
-def _told(servers: Servers, given: argparse.Namespace) -> list[str]:
+def _told(servers: Servers, given: argparse.Namespace, front: str) -> list[str]:
     kept = "kept" if given.state is not None else "thrown away in the end; keep it with --state DIR"
     return [
+        *([f"eventspine: {front} (gRPC, gRPC-Web and JSON)"] if front else []),
         f"Cassandra: {', '.join(servers.contact_points)} ({DURABLE[given.commitlog_sync]})",
         f"Kafka: {servers.bootstrap}",
         f"state: {servers.home.folder} ({kept})",

@@ -114,6 +114,7 @@ class Servers:
             self._home.guard()
             await _all_of([self._start_nodes(java), self._start_brokers(java)])
         except BaseException:
+            self._say("stopping what was started")
             await self.stop()
             raise
 

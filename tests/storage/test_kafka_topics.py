@@ -164,5 +164,7 @@ async def test_settings_that_the_client_refuses_are_named(
     assert "ssl.ca.location failed" in await refused(replace(settings, client=missing))
     with pytest.raises(BusSetupError, match=r"enable\.auto\.commit"):
         replace(settings, client={"enable.auto.commit": "true"})
+    with pytest.raises(BusSetupError, match="no bootstrap server"):
+        replace(settings, bootstrap_servers=" ")
     with pytest.raises(ValueError, match="no channel 'logs'"):
         settings.topic("logs")

@@ -9,13 +9,11 @@ from cassandra.protocol import PreparedQueryNotFound, ResultMessage
 
 from eventspine.storage.cassandra import cluster
 from eventspine.storage.cassandra.failures import read_error, write_error
-from eventspine.storage.cassandra.statements import Prepared, batch_message
+from eventspine.storage.cassandra.statements import Part, Prepared, batch_message
 from eventspine.storage.cassandra.wire import Wire
 from eventspine.storage.stack import StackSettings
 
 Row = tuple[Any, ...]
-Part = tuple[str, Sequence[Any]]
-"""A statement: its CQL with question marks, and the values for these in order."""
 
 PAGE_ROWS = 1000
 _SCHEMA_SECONDS = 60.0

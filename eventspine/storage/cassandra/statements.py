@@ -13,6 +13,9 @@ from cassandra.cqltypes import BytesType, Int32Type, LongType, UTF8Type
 from cassandra.protocol import BatchMessage, ExecuteMessage
 from cassandra.query import BatchType, PreparedStatement
 
+Part = tuple[str, Sequence[Any]]
+"""A statement: its CQL with question marks, and the values for these in order."""
+
 Encode = Callable[[Any], bytes]
 
 

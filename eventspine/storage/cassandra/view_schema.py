@@ -49,11 +49,6 @@ async def prepare_view_tables(
         await _check(session, table)
 
 
-def view_script(keyspace: str, tables: Iterable[ViewTable]) -> str:
-    """Returns the CQL of views' tables, for operators who make them themselves."""
-    return "".join(f"{within(table.cql, keyspace)};\n\n" for table in tables)
-
-
 async def _check(session: CassandraSession, table: ViewTable) -> bool:
     """Returns whether a table is there.
 

@@ -57,8 +57,11 @@ class KafkaSettings:
         """Refuses properties that would change what the bus promises.
 
         Raises:
-            BusSetupError: A property of `client` is not one for the connection.
+            BusSetupError: A property of `client` is not one for the connection, or no server is
+                named.
         """
+        if not self.bootstrap_servers.strip():
+            raise BusSetupError("no bootstrap server of Kafka is named; name one, as host:port")
         for name in self.client:
             if name not in _OWN_NAMES and not name.startswith(_OWN_PREFIXES):
                 raise BusSetupError(
