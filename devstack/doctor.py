@@ -17,7 +17,6 @@ FREE_BYTES_MIN = 2**30
 EXTRAS = (
     ("kafka", "confluent_kafka", "the event bus on Kafka"),
     ("cassandra", "cassandra", "the event store on Cassandra"),
-    ("envoy", "envoy", "the load balancer and gateways"),
     ("dev", "grpc_tools", "`eventspine new` and the tests"),
 )
 
@@ -41,6 +40,7 @@ def examine(*, address: str, db: Path | None) -> list[Finding]:
         _python(),
         _sqlite(),
         *_packages(),
+        _envoy(),
         _flights(),
         _disk(db.parent if db is not None else Path()),
         _listening(address),
@@ -72,6 +72,16 @@ def _packages() -> list[Finding]:
         text = use if here else f"not here; for {use}: pip install 'eventspine[{extra}]'"
         findings.append(Finding(f"extra {extra}", "ok" if here else "note", text))
     return findings
+
+
+def _envoy() -> Finding:
+    from devstack.edge.binary import EnvoyNotFoundError, envoy_path
+
+    # The binary itself, not its package: our folder of templates has the same name.
+    try:
+        return Finding("extra envoy", "ok", f"the load balancer and gateways: {envoy_path()}")
+    except EnvoyNotFoundError as error:
+        return Finding("extra envoy", "note", str(error))
 
 
 def _flights() -> Finding:
