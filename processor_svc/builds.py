@@ -10,7 +10,7 @@ costs so much starts by itself, and a roll-back of the software finds the build 
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from eventspine.domain.declared import ViewDeclaration
 from eventspine.rpc.errors import ViewNotFoundError, ViewStateError
@@ -120,6 +120,13 @@ def paused(view: str, builds: Builds, number: int, *, value: bool) -> Steps:
     return _each(
         builds,
         lambda build: build._replace(paused=value) if build.number == chosen.number else build,
+    )
+
+
+def paused_all(builds: Builds, numbers: Collection[int], *, value: bool) -> Steps:
+    """Pauses or resumes several builds; those that are no longer there are left out."""
+    return _each(
+        builds, lambda build: build._replace(paused=value) if build.number in numbers else build
     )
 
 

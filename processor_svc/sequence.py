@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from eventspine.rpc import logs
 from eventspine.rpc.figures import Figure
 from eventspine.storage.errors import LogMovedError, OutcomeUnknownError, StoreUnavailableError
-from eventspine.storage.ports import Bus, BusMessage, BusReader, EventLog, EventStore
+from eventspine.storage.ports import Bus, BusMessage, EventLog, EventStore, GroupReader
 from eventspine.storage.records import LogEntry
 from processor_svc.positions import Bounds, Positions
 
@@ -84,12 +84,14 @@ class Sequencer:
                 {(str(number),): counts[place] for number, counts in self._sequenced.items()},
             )
 
-    async def _run(self, reader: BusReader) -> None:
+    async def _run(self, reader: GroupReader) -> None:
         async with contextlib.aclosing(reader):
             async for batch in reader:
                 # All at once: one partition's way to the store must not wait for another's.
                 by_partition = _by_partition(batch).items()
                 await asyncio.gather(*[self._until_done(*work) for work in by_partition])
+                for given_up in self._lanes.keys() - reader.owned:
+                    self._lanes.pop(given_up)
 
     async def _until_done(self, partition: int, entries: Sequence[LogEntry]) -> None:
         seconds = WAIT_SECONDS_MIN
@@ -126,7 +128,7 @@ class Sequencer:
                 return
             except LogMovedError:
                 _log.warning("partition %d was extended by somebody else, going on", partition)
-                del self._lanes[partition]
+                self._lanes.pop(partition, None)
 
     def _count(self, partition: int, entries: Sequence[LogEntry]) -> None:
         batches, events = self._sequenced.get(partition, (0, 0))

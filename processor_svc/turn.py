@@ -8,11 +8,11 @@ turn is taken again from the place that is.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
-from eventspine.domain.fold import Touched
+from eventspine.domain.view import Key
 from eventspine.rpc import logs
 from eventspine.storage.errors import (
     OutcomeUnknownError,
@@ -48,13 +48,34 @@ class Stride(NamedTuple):
     rows_max: int
 
 
+async def _nothing() -> None:
+    """Has nothing to look at."""
+
+
 class Projector:
     """Takes turns with the builds of one partition."""
 
     def __init__(
-        self, partition: int, tail: LogTail, store: ViewStore, registry: ViewRegistry, bus: Bus
+        self,
+        partition: int,
+        tail: LogTail,
+        store: ViewStore,
+        registry: ViewRegistry,
+        bus: Bus,
+        moved: Callable[[], Awaitable[None]] = _nothing,
     ) -> None:
-        """Projects one partition of the log that the tail follows."""
+        """Projects one partition of the log that the tail follows.
+
+        Args:
+            partition: The partition.
+            tail: The end of the log.
+            store: Where rows and progress are kept.
+            registry: Where parked keys are kept.
+            bus: Those who watch are told on its channel `changes`.
+            moved: Called after a save was refused, because another process folded the build or
+                deleted it: it takes out what is not to be folded any more.
+        """
+        self._moved = moved
         self.partition = partition
         self.tail = tail
         self._store = store
@@ -69,12 +90,11 @@ class Projector:
         Builds that are not active are left out, and those at another place than the first one.
         """
         alone: list[list[BuildRows]] = []
+        moved = False
         async with _held(builds):
             active = [rows for rows in builds if rows.active]
             try:
-                closed = [rows for rows in active if not rows.opened]
-                for rows in closed:
-                    await self.open(rows)
+                await self._open_all(active)
                 together = [rows for rows in active if rows.reached == active[0].reached]
                 if together:
                     await self.advance(together, stride, through=self.tail.end(self.partition))
@@ -82,6 +102,7 @@ class Projector:
                 return
             except ProgressMovedError:
                 _log.warning("%s moved without us, reading again", _names(active))
+                moved = True
             except (StoreUnavailableError, OutcomeUnknownError) as error:
                 _log.warning("%s wait %.2f s: %s", _names(active), self._seconds, error)
             except Exception:
@@ -90,11 +111,17 @@ class Projector:
                 alone = [[rows] for rows in active] if len(active) > 1 else []
             for rows in active:
                 rows.forget()
+        if moved:
+            await self._moved()
         # One build's defect must not hold up the others that are folded with it.
         for one in alone:
             await self.turn(one, stride)
         await asyncio.sleep(self._seconds)
         self._seconds = min(self._seconds * 2, WAIT_SECONDS_MAX)
+
+    async def _open_all(self, builds: Iterable[BuildRows]) -> None:
+        for rows in [rows for rows in builds if not rows.opened]:
+            await self.open(rows)
 
     async def open(self, rows: BuildRows) -> None:
         """Reads where a build is, and tells those who watch what was saved but not told.
@@ -151,7 +178,7 @@ class Projector:
         for rows in builds:
             self._unpublished.pop(rows.build_id, None)
 
-    async def load(self, rows: BuildRows, touched: Iterable[Touched]) -> None:
+    async def load(self, rows: BuildRows, touched: Iterable[Key]) -> None:
         """Brings the rows that events touch into memory.
 
         Raises:

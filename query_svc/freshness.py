@@ -16,6 +16,7 @@ from eventspine.rpc.context import CallContext
 from eventspine.rpc.errors import CursorExpiredError, ViewBehindError, ViewNotFoundError
 from eventspine.rpc.token import decode_token
 from eventspine.storage.connect import Backend
+from eventspine.storage.places import Places
 from eventspine.storage.ports import ViewRegistry
 from eventspine.storage.progress import (
     BUILD_STATE_SERVING,
@@ -83,6 +84,7 @@ class Freshness:
         self._tail = tail
         self._pulse = pulse
         self._progress = progress
+        self._places = Places(backend.log, tail)
 
     async def demanded(self, header: QueryHeader, build: Served, ctx: CallContext) -> QueryResult:
         """Honours the header of a query, then says how fresh the build is. Read rows after it.
@@ -146,7 +148,7 @@ class Freshness:
         await self._check_store(token.store_id, demanded)
         clock = asyncio.get_running_loop().time
         deadline = clock() + wait_seconds
-        places = await self._sequenced(demanded, deadline)
+        places = await self._places.wait(demanded, deadline, self._pulse.next)
         if places is None:
             return False
         for partition, sequence in _last(places).items():
@@ -163,27 +165,13 @@ class Freshness:
             raise CursorExpiredError("the token is of another store; ask without it")
         # What was restored is in the log. Later, this store has given versions to its own events.
         ends = identity.ancestors[store_id]
-        found = await self._backend.log.positions(places)
+        found = await self._places.find(places)
         for (stream, version), place in zip(places, found, strict=True):
             if place is None or place.sequence > (*ends, *[0] * place.partition)[place.partition]:
                 raise CursorExpiredError(
                     f"the token is of version {version} of stream {stream!r}, which a restore "
                     "could not bring back; ask without it"
                 )
-
-    async def _sequenced(
-        self, places: Sequence[StreamPlace], deadline: float
-    ) -> Sequence[LogPlace] | None:
-        """Returns where the log has all the places; None when it has not in time."""
-        clock = asyncio.get_running_loop().time
-        while True:
-            found = [p for p in await self._backend.log.positions(places) if p is not None]
-            if len(found) == len(places):
-                return found
-            left = deadline - clock()
-            if left <= 0:
-                return None
-            await self._pulse.next(left)
 
 
 def _last(places: Sequence[LogPlace]) -> dict[int, int]:

@@ -84,7 +84,7 @@ class QueryService:
             backend=backend,
             tail=tail,
             pulse=self._pulse,
-            starts=Starts(backend, self._pulse),
+            starts=Starts(backend, tail, self._pulse),
             memo=Memo(self.settings.memo_batches),
             settings=self.settings,
             now_us=self.now_us,

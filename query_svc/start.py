@@ -1,13 +1,15 @@
 """Where a subscription starts; promise: nothing that was asked for lies before it."""
 
-import time
+import asyncio
 from typing import NamedTuple
 
 from eventspine.rpc.checks import refuse
 from eventspine.rpc.errors import CursorInvalidError
 from eventspine.storage.connect import Backend
 from eventspine.storage.errors import StoreUnavailableError
+from eventspine.storage.places import Places
 from eventspine.storage.records import LogPlace, StreamPlace
+from eventspine.storage.tail import LogTail
 from eventspine.v1.subscription_pb2 import SubscribeRequest
 from query_svc.cursor import decode_log, resumed
 from query_svc.feed import Place
@@ -40,8 +42,9 @@ class Start(NamedTuple):
 class Starts:
     """Finds where subscriptions start."""
 
-    def __init__(self, backend: Backend, pulse: Pulse) -> None:
+    def __init__(self, backend: Backend, tail: LogTail, pulse: Pulse) -> None:
         """Looks into the log and the event store."""
+        self._places = Places(backend.log, tail)
         self._events = backend.events
         self._log = backend.log
         self._identity = backend.identity
@@ -102,7 +105,10 @@ class Starts:
     async def _before(self, stream: str, version: int) -> LogPlace | None:
         """Returns the place just before the version's successor; None for the end of the log."""
         if not version:
-            first = (await self._log.positions([StreamPlace(stream, 1)]))[0]
+            first = (await self._places.find([StreamPlace(stream, 1)]))[0]
+            if first is None and (await self._events.head(stream)).version:
+                # Stored before this look, it may be in the log before the ends that were found.
+                first = await self._sequenced(StreamPlace(stream, 1))
             return first and LogPlace(first.partition, first.sequence - 1)
         head = await self._events.head(stream)
         if version > head.version:
@@ -111,26 +117,26 @@ class Starts:
 
     async def _sequenced(self, place: StreamPlace) -> LogPlace:
         """Waits until a stored version is in the log, which is a matter of milliseconds."""
-        deadline = time.monotonic() + _WAIT_SECONDS
-        while True:
-            found = (await self._log.positions([place]))[0]
-            if found is not None:
-                return found
-            if time.monotonic() > deadline:
-                raise StoreUnavailableError(
-                    "the log does not show a stored event yet; try again later",
-                    cause="the log is behind the store",
-                )
-            await self._pulse.next(0.1)
+        deadline = asyncio.get_running_loop().time() + _WAIT_SECONDS
+        found = await self._places.wait([place], deadline, self._pulse.next)
+        if found is None:
+            raise StoreUnavailableError(
+                "the log does not show a stored event yet; try again later",
+                cause="the log is behind the store",
+            )
+        return found[0]
 
     async def _version_at(self, stream: str, place: Place) -> int:
-        """Returns the last version of a stream that is in the log up to a place; 0 for none."""
+        """Returns the last version of a stream that is known to be in the log up to a place.
+
+        0 for none. Of a log that another process extends, a later one may be there already.
+        """
         if not stream:
             return 0
         low, high = 0, (await self._events.head(stream)).version
         while low < high:
             middle = (low + high + 1) // 2
-            found = (await self._log.positions([StreamPlace(stream, middle)]))[0]
+            found = (await self._places.find([StreamPlace(stream, middle)]))[0]
             if found is not None and found.sequence <= place[found.partition]:
                 low = middle
             else:

@@ -15,7 +15,8 @@ from eventspine.rpc import limits, logs
 from eventspine.rpc.checks import check_duration, check_limit
 from eventspine.rpc.context import CallContext
 from eventspine.storage.connect import Backend
-from eventspine.storage.records import LogEntry, StreamPlace
+from eventspine.storage.places import Places
+from eventspine.storage.records import LogEntry, LogPlace, StreamPlace, StreamRecord
 from eventspine.storage.tail import LogTail
 from eventspine.v1.subscription_pb2 import (
     CaughtUp,
@@ -112,6 +113,7 @@ class _Subscription:
         self._taken: Place = start.place
         self._interval = interval
         self._feed = Feed(shared.tail, shared.memo, encoder)
+        self._places = Places(shared.backend.log, shared.tail)
         self._clock = asyncio.get_running_loop().time
         self._sent = self._clock()
         self._heartbeat_sent = self._sent
@@ -261,18 +263,18 @@ class _Subscription:
             records = await self._shared.backend.events.read(stream, after=version, limit=limit)
             page.seen([record.encoded for record in records])
             asked = [StreamPlace(stream, record.stream_version) for record in records]
-            places = await self._shared.backend.log.positions(asked)
-            entries = [
-                LogEntry(place.partition, place.sequence, stream, *record)
-                for record, place in zip(records, places, strict=True)
-                if place is not None and place.sequence <= self._start.ends[place.partition]
-            ]
+            places = await self._places.find(asked)
+            entries = self._placed(records, places)
             for batch in self._batches(entries):
                 yield batch
                 self.taken()
-            if len(entries) < limit:
+            if entries:
+                self._looked_at(entries)
+            if None in places:
+                # It may be in the log all the same, so the log is read on from here.
+                return
+            if len(records) < limit or self._behind_ends(places[-1]):
                 break
-            self._looked_at(entries)
             checkpoint = self._checkpoint(self._clock())
             if checkpoint is not None:
                 yield checkpoint
@@ -280,6 +282,24 @@ class _Subscription:
             version = records[-1].stream_version
         self._unsigned += self._lag()
         self._place = self._start.ends
+
+    def _placed(
+        self, records: Sequence[StreamRecord], places: Sequence[LogPlace | None]
+    ) -> list[LogEntry]:
+        """Returns the leading records that are known to be in the log, up to its ends.
+
+        Those before the start are left out; their versions alone may not have told that.
+        """
+        stream, entries = self._encoder.wanted.stream, list[LogEntry]()
+        for record, place in zip(records, places, strict=True):
+            if place is None or self._behind_ends(place):
+                break
+            if place.sequence > self._start.place[place.partition]:
+                entries.append(LogEntry(place.partition, place.sequence, stream, *record))
+        return entries
+
+    def _behind_ends(self, place: LogPlace | None) -> bool:
+        return place is not None and place.sequence > self._start.ends[place.partition]
 
     def _batches(self, entries: Sequence[LogEntry]) -> Iterator[bytes]:
         """Encodes entries of one stream as batches, and moves on with each."""

@@ -1,10 +1,10 @@
 """Real Cassandra and Kafka for tests, one of each for a whole run, started by the first that asks.
 
-A test that takes the fixture `cassandra` or `kafka` has the marker `stack` by itself, and time for
-servers to start. All tests of a run share the servers, so each makes a keyspace and topics of its
-own. `EVENTSPINE_TEST_CASSANDRA` and `EVENTSPINE_TEST_KAFKA` (`host:port`) name servers that run
-already. Where there is no Java 17, or nothing to fetch the servers with, these tests are skipped,
-with the reason, and counted at the end.
+A test that takes the fixture `cassandra`, `kafka` or `launchable` has the marker `stack` by itself,
+and time for servers to start. All tests of a run share the servers, so each makes a keyspace and
+topics of its own. `EVENTSPINE_TEST_CASSANDRA` and `EVENTSPINE_TEST_KAFKA` (`host:port`) name those
+that run already. Where there is no Java 17, or nothing to fetch the servers with, these tests are
+skipped, with the reason, and counted at the end.
 
 The node acknowledges before its disk has a write (`commitlog_sync: periodic`): that is faster, and
 what these tests prove does not rest on it.
@@ -17,13 +17,28 @@ from contextlib import contextmanager
 
 import pytest
 
+from devstack.stack.cassandra import RELEASE as CASSANDRA
 from devstack.stack.cassandra import CommitLogSync
 from devstack.stack.errors import JarsNotFoundError, JavaNotFoundError
+from devstack.stack.jars import fetched
+from devstack.stack.java import find_java
+from devstack.stack.kafka import RELEASE as KAFKA
 from devstack.stack.servers import Servers
 
-FIXTURES = {"cassandra", "kafka"}
+FIXTURES = {"cassandra", "kafka", "launchable"}
 TIMEOUT_SECONDS = 600
 MISSING = "the stack cannot be started here: "
+
+
+@pytest.fixture(scope="session")
+def launchable() -> None:
+    """For a test that starts servers of its own: skips it where none can be started."""
+    try:
+        find_java()
+        for release in (CASSANDRA, KAFKA):
+            fetched(release)
+    except (JavaNotFoundError, JarsNotFoundError) as error:
+        pytest.skip(f"{MISSING}{error}")
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from devstack.cli import dev, edge, events, operate, views
+from devstack.cli import contract, dev, edge, events, operate, schema, views
 from devstack.cli.failure import EXIT_INTERRUPTED, CommandLineError
 
 app = typer.Typer(
@@ -31,12 +31,14 @@ for command in (
     operate.backup,
     operate.restore,
     operate.doctor,
+    schema.schema,
     operate.new,
     edge.edge,
 ):
     app.command()(command)
 app.add_typer(views.app, name="views")
 app.add_typer(operate.imports, name="import")
+app.add_typer(contract.app, name="contract")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

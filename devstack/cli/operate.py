@@ -125,13 +125,16 @@ def restore(
 
 def doctor(
     db: Annotated[Path | None, typer.Option(help="Look at this SQLite file too.")] = None,
+    stack: Annotated[
+        bool, typer.Option("--stack", help="Count as missing what only the real stack needs.")
+    ] = False,
     address: Address = DEFAULT_ADDRESS,
     as_json: Json = False,
 ) -> None:
     """Check what this machine has, and say what is missing and how to get it."""
     from devstack.doctor import examine
 
-    findings = examine(address=address, db=db)
+    findings = examine(address=address, db=db, stack=stack)
     for finding in findings:
         if as_json:
             typer.echo(line(finding._asdict()))

@@ -82,10 +82,8 @@ class EnvoyProcess:
         self._child = await asyncio.create_subprocess_exec(
             *_dying_with_us(),
             await asyncio.to_thread(envoy_path),
-            *("--config-path", str(file), "--admin-address-path", str(admin)),
-            *("--log-path", str(self.log), "--log-level", "warning"),
-            *("--concurrency", str(self._threads), "--disable-hot-restart"),
-            *("--file-flush-interval-msec", str(_FLUSH_MILLISECONDS), "--drain-time-s", "1"),
+            *options(file, threads=self._threads),
+            *("--admin-address-path", str(admin), "--log-path", str(self.log)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
@@ -166,6 +164,20 @@ class EnvoyProcess:
         """Says what went wrong, with the end of the log."""
         lines = _read(self.log).splitlines()
         return "\n".join([f"envoy {what}; the end of {self.log}:", *lines[-_LOG_LINES:]])
+
+
+def options(file: Path, *, threads: int = 1) -> tuple[str, ...]:
+    """Returns the command line of a process after the program's name.
+
+    Args:
+        file: Its configuration.
+        threads: Worker threads.
+    """
+    return (
+        *("--config-path", str(file), "--log-level", "warning"),
+        *("--concurrency", str(threads), "--disable-hot-restart"),
+        *("--file-flush-interval-msec", str(_FLUSH_MILLISECONDS), "--drain-time-s", "1"),
+    )
 
 
 async def validate(configuration: str, folder: Path) -> None:

@@ -13,6 +13,12 @@ RELEASE: Final = Release("cassandra", "5.0.8", ("org.apache.cassandra:cassandra-
 START_SECONDS: Final = 300.0
 STOP_SECONDS: Final = 60.0
 REPLICAS_MAX: Final = 3
+HEAP_MIB_ALONE: Final = 768
+HEAP_MIB_OF_MANY: Final = 512
+TOKENS: Final = 16
+RING_DELAY_MS: Final = 1_000
+JOINING_RING_DELAY_MS: Final = 5_000
+"""A node that joins gives up when no seed has answered for two of these; slow machines need it."""
 
 # Source: conf/jvm17-server.options of Cassandra 5.0.8.
 EXPORTS: Final = (
@@ -76,26 +82,44 @@ class Cluster:
         name: Its name, by which a node of another stack is told apart.
         nodes: All of its nodes.
         sync: When writes are acknowledged.
-        heap_mib: Java heap of each node in MiB.
     """
 
     name: str
     nodes: tuple[Node, ...]
     sync: CommitLogSync
-    heap_mib: int
+
+    @property
+    def heap_mib(self) -> int:
+        """Java heap of each node in MiB."""
+        return HEAP_MIB_ALONE if len(self.nodes) == 1 else HEAP_MIB_OF_MANY
 
 
-def node_spec(cluster: Cluster, node: Node, *, java: Path, jars: Path, folder: Path) -> ChildSpec:
+class Coming(StrEnum):
+    """How a node comes into its cluster.
+
+    NEW: to a cluster without data, so it takes its tokens and streams nothing. AGAIN: with its own
+    data, also when it is the first one up. REPLACING: without data, in the place of itself: it
+    streams what the others have.
+    """
+
+    NEW = "new"
+    AGAIN = "again"
+    REPLACING = "replacing"
+
+
+def node_spec(
+    cluster: Cluster, node: Node, *, java: Path, folder: Path, coming: Coming
+) -> ChildSpec:
     """Writes a node's configuration into its folder, and returns how to run it.
 
     Args:
         cluster: The cluster.
         node: One of its nodes.
         java: The `java` to run.
-        jars: The folder of `RELEASE`.
         folder: The node's own folder, which exists; its data is or comes into `data` there.
+        coming: How it comes into the cluster.
     """
-    (folder / "cassandra.yaml").write_text(_configuration(cluster, node, folder / "data"))
+    (folder / "cassandra.yaml").write_text(_configuration(cluster, node, folder / "data", coming))
     (folder / "logback.xml").write_text(_LOGBACK)
 
     async def ready() -> bool:
@@ -103,7 +127,7 @@ def node_spec(cluster: Cluster, node: Node, *, java: Path, jars: Path, folder: P
 
     return ChildSpec(
         name=node.name,
-        argv=(str(java), *_arguments(cluster, node, jars, folder)),
+        argv=(str(java), *_arguments(cluster, node, folder, coming)),
         folder=folder,
         ready=ready,
         addresses=(
@@ -117,22 +141,56 @@ def node_spec(cluster: Cluster, node: Node, *, java: Path, jars: Path, folder: P
 
 
 async def _answers(cluster: Cluster, node: Node) -> bool:
-    """Tells whether the node is of this cluster and reaches as many replicas as there can be."""
-    local = "SELECT cluster_name FROM system.local"
+    """Tells whether the node has joined this cluster."""
+    local = "SELECT cluster_name, bootstrapped FROM system.local"
     rows = await ask(node.host, node.native_port, local)
-    if rows != [[cluster.name.encode()]]:
-        return False
-    replicated = "SELECT status FROM system_distributed.view_build_status WHERE keyspace_name = ''"
+    return rows == [[cluster.name.encode(), b"COMPLETED"]]
+
+
+async def agrees(cluster: Cluster, node: Node) -> bool:
+    """Tells whether a node reaches as many replicas as a table of Cassandra's own has.
+
+    That is three: a read of all of them is answered only when this node sees the others.
+    """
+    table = "SELECT status FROM system_distributed.view_build_status"
+    nothing = f"{table} WHERE keyspace_name = 'none' AND view_name = 'none'"
     consistency = ALL if len(cluster.nodes) >= REPLICAS_MAX else ONE
-    question = f"{replicated} AND view_name = ''"
-    return await ask(node.host, node.native_port, question, consistency=consistency) == []
+    return await ask(node.host, node.native_port, nothing, consistency=consistency) == []
 
 
-def _configuration(cluster: Cluster, node: Node, data: Path) -> str:
-    seed = cluster.nodes[0]
+def _tokens(cluster: Cluster, node: Node) -> str:
+    """Returns a node's tokens: all of the cluster are evenly spread, the nodes' in turns."""
+    count = TOKENS * len(cluster.nodes)
+    places = range(node.number - 1, count, len(cluster.nodes))
+    return ",".join(str(-(2**63) + 1 + place * 2**64 // count) for place in places)
+
+
+def _joining(cluster: Cluster, node: Node, coming: Coming) -> str:
+    """Returns the lines of a configuration that say whom to ask, and what to take over."""
+    if coming is Coming.NEW:
+        seeds, lines = cluster.nodes[:1], ["auto_bootstrap: false"]
+        lines.append(f'initial_token: "{_tokens(cluster, node)}"')
+    elif coming is Coming.AGAIN:
+        # A node that is a seed starts though no other is up.
+        seeds, lines = cluster.nodes, []
+    else:
+        # A seed would not stream.
+        seeds, lines = tuple(other for other in cluster.nodes if other != node), []
+    addresses = ",".join(f"{seed.host}:{seed.storage_port}" for seed in seeds)
+    return "\n".join(
+        [
+            *lines,
+            "seed_provider:",
+            "  - class_name: org.apache.cassandra.locator.SimpleSeedProvider",
+            f'    parameters: [{{seeds: "{addresses}"}}]',
+        ]
+    )
+
+
+def _configuration(cluster: Cluster, node: Node, data: Path, coming: Coming) -> str:
     return f"""\
 cluster_name: {cluster.name}
-num_tokens: 16
+num_tokens: {TOKENS}
 allocate_tokens_for_local_replication_factor: 3
 hinted_handoff_enabled: true
 {SYNC_LINES[cluster.sync]}
@@ -148,9 +206,7 @@ rpc_address: {node.host}
 storage_port: {node.storage_port}
 native_transport_port: {node.native_port}
 endpoint_snitch: SimpleSnitch
-seed_provider:
-  - class_name: org.apache.cassandra.locator.SimpleSeedProvider
-    parameters: [{{seeds: "{seed.host}:{seed.storage_port}"}}]
+{_joining(cluster, node, coming)}
 paxos_variant: v2
 storage_compatibility_mode: NONE
 memtable_allocation_type: offheap_objects
@@ -159,9 +215,13 @@ auto_snapshot: false
 """
 
 
-def _arguments(cluster: Cluster, node: Node, jars: Path, folder: Path) -> list[str]:
+def _arguments(cluster: Cluster, node: Node, folder: Path, coming: Coming) -> list[str]:
+    jars = RELEASE.folder()
     (jamm,) = jars.glob("jamm-*.jar")
+    ring_delay_ms = RING_DELAY_MS if coming is Coming.AGAIN else JOINING_RING_DELAY_MS
+    replacing = [f"-Dcassandra.replace_address_first_boot={node.host}:{node.storage_port}"]
     return [
+        *(replacing if coming is Coming.REPLACING else []),
         f"-javaagent:{jamm}",
         *(f"--add-exports={package}=ALL-UNNAMED" for package in EXPORTS),
         *(f"--add-opens={package}=ALL-UNNAMED" for package in OPENS),
@@ -172,7 +232,8 @@ def _arguments(cluster: Cluster, node: Node, jars: Path, folder: Path) -> list[s
         f"-Dcassandra.storagedir={folder / 'data'}",
         f"-Dcassandra.jmx.local.port={node.jmx_port}",
         *("-Dcassandra-foreground=yes", "-Djdk.attach.allowAttachSelf=true"),
-        *("-Dcassandra.ring_delay_ms=1000", "-Dcassandra.skip_wait_for_gossip_to_settle=0"),
+        f"-Dcassandra.ring_delay_ms={ring_delay_ms}",
+        "-Dcassandra.skip_wait_for_gossip_to_settle=0",
         *("-cp", f"{jars}/*", "org.apache.cassandra.service.CassandraDaemon"),
     ]
 

@@ -17,6 +17,7 @@ LOG: Final = "out.log"
 TAIL_LINES: Final = 30
 TAIL_BYTES: Final = 64 * 1024
 LOOK_SECONDS: Final = 0.1
+ANSWER_SECONDS: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class ChildSpec:
         name: Unique among the children of a stack, such as `kafka-1`.
         argv: Program and arguments.
         folder: Its working folder, which exists; its output is appended to `out.log` there.
-        ready: Answers whether a real query is answered now. It may raise OSError for no.
+        ready: Tells whether a real query is answered now. OSError and EOFError count as no.
         addresses: Where it will listen, each host and port; they have to be free.
         env: Environment variables on top of this process's.
         start_seconds: How long it may take to become ready.
@@ -104,22 +105,40 @@ class Child:
             ChildFailedError: The process has ended, or was not ready in `start_seconds`. Where it
                 still runs, it goes on: stop it.
         """
+        await self.wait(self.spec.ready)
+
+    async def wait(self, holds: Callable[[], Awaitable[bool]]) -> None:
+        """Waits until something is true of it; an OSError or EOFError counts as not yet.
+
+        Raises:
+            ChildFailedError: As `wait_ready`.
+        """
         deadline = time.monotonic() + self.spec.start_seconds
-        while not await self._answers():
+        while not await _true(holds):
             self.check()
             if time.monotonic() > deadline:
+                seconds = f"{self.spec.start_seconds:.0f} s"
                 raise ChildFailedError(
-                    self.spec.name,
-                    f"was not ready in {self.spec.start_seconds:.0f} s{self.log_tail()}",
+                    self.spec.name, f"was not ready in {seconds}{self.log_tail()}"
                 )
             await asyncio.sleep(LOOK_SECONDS)
         self.check()
 
-    async def _answers(self) -> bool:
+    async def run_to_end(self) -> None:
+        """Starts what ends by itself, and returns when it has.
+
+        Raises:
+            ChildFailedError: It has failed, or took longer than `start_seconds` and was killed.
+        """
+        self.start()
         try:
-            return await self.spec.ready()
-        except (OSError, EOFError):
-            return False
+            ended = await self._gone(self.spec.start_seconds)
+        finally:
+            await self.kill()
+        code = self._code()
+        if code != 0:
+            how = _how(code) if ended else f", not done in {self.spec.start_seconds:.0f} s"
+            raise ChildFailedError(self.spec.name, f"failed{how}{self.log_tail()}")
 
     def check(self) -> None:
         """Makes sure that it still runs.
@@ -128,8 +147,10 @@ class Child:
             ChildFailedError: It has ended, or was never started.
         """
         if not self.running:
-            code = self._process.poll() if self._process is not None else None
-            raise ChildFailedError(self.spec.name, f"ended{_how(code)}{self.log_tail()}")
+            raise ChildFailedError(self.spec.name, f"ended{_how(self._code())}{self.log_tail()}")
+
+    def _code(self) -> int | None:
+        return self._process.poll() if self._process is not None else None
 
     def log_tail(self) -> str:
         """Returns the last lines of its output, indented, after a line that names the file."""
@@ -167,9 +188,19 @@ class Child:
         self.start()
         await self.wait_ready()
 
-    def pause(self) -> None:
-        """Stops it from running, as SIGSTOP does: connections stay open and nothing is answered."""
+    async def pause(self) -> None:
+        """Stops it from running, as SIGSTOP does: connections stay open and nothing is answered.
+
+        Returns when all of its threads stand still, which is a little after the signal.
+        """
         self._signal(signal.SIGSTOP)
+        while self.running and not self._stands_still():  # noqa: ASYNC110 # no event tells
+            await asyncio.sleep(LOOK_SECONDS / 10)
+
+    def _stands_still(self) -> bool:
+        assert self._process is not None
+        asked = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self._process.pid, asked) is not None
 
     def resume(self) -> None:
         """Lets it go on after `pause`."""
@@ -185,6 +216,14 @@ class Child:
         while self.running and time.monotonic() < deadline:  # noqa: ASYNC110 # no event tells
             await asyncio.sleep(LOOK_SECONDS / 2)
         return not self.running
+
+
+async def _true(holds: Callable[[], Awaitable[bool]]) -> bool:
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await holds()
+    except (OSError, EOFError):
+        return False
 
 
 def _how(code: int | None) -> str:

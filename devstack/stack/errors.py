@@ -36,3 +36,7 @@ class ChildFailedError(StackError):
 
 class StateOwnedError(StackError):
     """Another process owns the state folder; the text says which. Nothing was started."""
+
+
+class EnvoyMissingError(StackError):
+    """No Envoy can be run here. Neither tier of gateways was started."""

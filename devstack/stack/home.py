@@ -97,6 +97,15 @@ class Home:
         self._lock.close()
 
 
+def owner(folder: Path) -> Recorded | None:
+    """Returns the process that owned a state folder last; None where none ever did."""
+    try:
+        pid, _, when = (folder / LOCK).read_text().strip().partition(" ")
+        return Recorded(int(pid), when)
+    except (OSError, ValueError):
+        return None
+
+
 def own(folder: Path) -> IO[str] | None:
     """Owns a state folder of a launcher that is gone; None when it is not gone."""
     try:
@@ -116,14 +125,14 @@ def _locked(folder: Path) -> IO[str]:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        lock.seek(0)
-        owner = lock.read().strip() or "another one"
         lock.close()
+        running = owner(folder)
+        process = f"process {running.pid}" if running is not None else "another process"
         raise StateOwnedError(
-            f"{folder} is the state of a stack that process {owner} runs; stop that one (Ctrl-C), "
-            "or choose another folder"
+            f"{folder} is the state of a stack that {process} runs; stop that one (Ctrl-C, or "
+            f"`make stack-down STATE={folder}`), or choose another folder"
         ) from error
     lock.truncate(0)
-    lock.write(str(os.getpid()))
+    lock.write(f"{os.getpid()} {born(os.getpid())}")
     lock.flush()
     return lock

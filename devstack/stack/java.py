@@ -26,14 +26,17 @@ class Java(NamedTuple):
     version: int
 
 
-def find_java() -> Java:
-    """Returns the first Java 17 of JAVA_HOME, PATH and /usr/lib/jvm.
+def find_java(installed: Path = INSTALLED) -> Java:
+    """Returns the first Java 17 of JAVA_HOME, PATH and a folder of installed ones.
+
+    Args:
+        installed: Where each Java is in a folder of its own.
 
     Raises:
         JavaNotFoundError: There is none; the text names those that were found.
     """
     found = []
-    for path in _candidates():
+    for path in _candidates(installed):
         java = _asked(path)
         if java is not None:
             if java.version == VERSION:
@@ -49,14 +52,14 @@ def find_java() -> Java:
     )
 
 
-def _candidates() -> Iterator[Path]:
+def _candidates(installed: Path) -> Iterator[Path]:
     """Yields each `java` there is, once, the user's choice first."""
     seen = set()
     home = os.environ.get("JAVA_HOME")
     on_path = shutil.which("java")
     places = [Path(home, "bin", "java")] if home else []
     places += [Path(on_path)] if on_path else []
-    places += sorted(INSTALLED.glob("*/bin/java"))
+    places += sorted(installed.glob("*/bin/java"))
     for place in places:
         real = place.resolve()
         if real.is_file() and real not in seen:

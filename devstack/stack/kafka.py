@@ -1,13 +1,11 @@
 """One Kafka broker: its configuration, its command line, and when it is ready."""
 
 import asyncio
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from devstack.stack.child import ChildSpec
-from devstack.stack.errors import ChildFailedError
 from devstack.stack.jars import Release
 
 RELEASE: Final = Release(
@@ -18,7 +16,12 @@ RELEASE: Final = Release(
 HOST: Final = "127.0.0.1"
 START_SECONDS: Final = 180.0
 STOP_SECONDS: Final = 30.0
-FORMAT_SECONDS: Final = 120.0
+HEAP_MIB: Final = 512
+SERVING: Final = (
+    *(f"-Xms{HEAP_MIB}m", f"-Xmx{HEAP_MIB}m", "-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError"),
+)
+SHORT_LIVED: Final = ("-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+PROPERTIES: Final = "server.properties"
 ANSWER_SECONDS: Final = 2.0
 
 
@@ -49,42 +52,54 @@ class Brokers:
     Attributes:
         cluster_id: 22 characters of base64, by which a broker of another stack is told apart.
         brokers: All of them.
-        heap_mib: Java heap of each broker in MiB.
     """
 
     cluster_id: str
     brokers: tuple[Broker, ...]
-    heap_mib: int
 
 
-def broker_spec(
-    cluster: Brokers, broker: Broker, *, java: Path, jars: Path, folder: Path
-) -> ChildSpec:
-    """Writes a broker's configuration, formats its data folder once, and says how to run it.
+def write_configuration(cluster: Brokers, broker: Broker, *, folder: Path) -> None:
+    """Writes a broker's configuration into its folder.
 
     Args:
         cluster: The cluster.
         broker: One of its brokers.
-        java: The `java` to run.
-        jars: The folder of `RELEASE`.
         folder: The broker's own folder, which exists; its data is or comes into `data` there.
-
-    Raises:
-        ChildFailedError: The data folder cannot be formatted.
     """
-    properties = folder / "server.properties"
-    properties.write_text(_configuration(cluster, broker, folder / "data"))
+    (folder / PROPERTIES).write_text(_configuration(cluster, broker, folder / "data"))
     (folder / "log4j2.properties").write_text(_LOG4J)
-    run = (
+
+
+def _java(java: Path, folder: Path, options: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns how a command line begins: Java, its options and the jars."""
+    return (
         str(java),
-        *(f"-Xms{cluster.heap_mib}m", f"-Xmx{cluster.heap_mib}m"),
-        *("-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError"),
+        *options,
         f"-Dlog4j2.configurationFile={folder / 'log4j2.properties'}",
-        *("-cp", f"{jars}/*"),
+        *("-cp", f"{RELEASE.folder()}/*"),
     )
-    if not (folder / "data" / "meta.properties").exists():
-        tool = ("kafka.tools.StorageTool", "format", "-t", cluster.cluster_id, "-c")
-        _format(broker, [*run, *tool, str(properties)], folder)
+
+
+def format_spec(cluster: Brokers, broker: Broker, *, java: Path, folder: Path) -> ChildSpec | None:
+    """Says how to format a broker's data folder; None when that is done."""
+    if (folder / "data" / "meta.properties").exists():
+        return None
+    tool = ("kafka.tools.StorageTool", "format", "-t", cluster.cluster_id, "-c")
+    return ChildSpec(
+        name=f"{broker.name}-format",
+        argv=(*_java(java, folder, SHORT_LIVED), *tool, str(folder / PROPERTIES)),
+        folder=folder,
+        ready=_never,
+        start_seconds=START_SECONDS,
+    )
+
+
+async def _never() -> bool:
+    return False
+
+
+def broker_spec(cluster: Brokers, broker: Broker, *, java: Path, folder: Path) -> ChildSpec:
+    """Says how to run a broker whose data folder is formatted."""
 
     async def ready() -> bool:
         _, writer = await asyncio.open_connection(HOST, broker.port)
@@ -93,29 +108,13 @@ def broker_spec(
 
     return ChildSpec(
         name=broker.name,
-        argv=(*run, "kafka.Kafka", str(properties)),
+        argv=(*_java(java, folder, SERVING), "kafka.Kafka", str(folder / PROPERTIES)),
         folder=folder,
         ready=ready,
         addresses=((HOST, broker.port), (HOST, broker.controller_port)),
         start_seconds=START_SECONDS,
         stop_seconds=STOP_SECONDS,
     )
-
-
-def _format(broker: Broker, command: list[str], folder: Path) -> None:
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=FORMAT_SECONDS,
-        check=False,
-    )
-    if done.returncode:
-        text = f"cannot format its data folder; StorageTool said:\n  {done.stdout.strip()}"
-        raise ChildFailedError(broker.name, text)
 
 
 def _answers(cluster: Brokers, broker: Broker) -> bool:

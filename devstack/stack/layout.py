@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,17 @@ from devstack.stack.ports import free_port
 
 LAYOUT: Final = "stack.json"
 COUNTS: Final = (0, 1, 3)
+
+
+def check_counts(*, nodes: int, brokers: int) -> None:
+    """Makes sure that there may be so many servers.
+
+    Raises:
+        ShapeError: There may not.
+    """
+    for what, count in (("Cassandra nodes", nodes), ("Kafka brokers", brokers)):
+        if count not in COUNTS:
+            raise ShapeError(f"{count} {what} cannot be started; choose 1 or 3 (0 is none)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +79,11 @@ def layout_of(folder: Path, *, nodes: int, brokers: int) -> Layout:
     path = folder / LAYOUT
     if not path.exists():
         layout = _new(nodes, brokers)
-        path.write_text(json.dumps(asdict(layout), indent=1))
+        beside = path.with_suffix(".new")
+        beside.write_text(json.dumps(asdict(layout), indent=1))
+        os.replace(beside, path)
         return layout
-    layout = Layout(**json.loads(path.read_text()))
+    layout = _read(path)
     made = (len(layout.jmx_ports), len(layout.broker_ports))
     if made != (nodes, brokers):
         raise ShapeError(
@@ -82,6 +96,14 @@ def layout_of(folder: Path, *, nodes: int, brokers: int) -> Layout:
             f"{' and '.join(_releases())}; choose another folder"
         )
     return layout
+
+
+def _read(path: Path) -> Layout:
+    try:
+        return Layout(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        text = f"{path} is not a layout of a stack ({error}); choose another folder"
+        raise ShapeError(text) from error
 
 
 def _releases() -> list[str]:

@@ -1,23 +1,25 @@
 """Real Cassandra and Kafka for tests, benches and `make stack`; none outlives its owner."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+import shutil
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from devstack.stack import cassandra, kafka
-from devstack.stack.cassandra import CommitLogSync
+from devstack.stack.cassandra import Coming, CommitLogSync
 from devstack.stack.child import Child, ChildSpec
-from devstack.stack.errors import ShapeError
 from devstack.stack.home import Home
 from devstack.stack.jars import Release, fetched
 from devstack.stack.java import find_java
-from devstack.stack.layout import COUNTS, Layout, layout_of
+from devstack.stack.layout import Layout, check_counts, layout_of
 from devstack.stack.leftovers import stop_leftovers
 
-HEAP_MIB_ALONE: Final = 768
-HEAP_MIB_OF_MANY: Final = 512
+WATCH_SECONDS: Final = 0.5
+JOINED: Final = "joined"
+"""The file that says that the nodes of a state folder have formed their cluster."""
 
 Say = Callable[[str], None]
 
@@ -28,7 +30,6 @@ class Servers:
     Attributes:
         children: Each child by its name: `cassandra-1`, `kafka-1` and so on. Kill, pause, resume
             or restart one by its methods.
-        home: The state folder, once it is started.
     """
 
     def __init__(
@@ -52,15 +53,13 @@ class Servers:
         Raises:
             ShapeError: There are no such numbers.
         """
-        for what, count in (("Cassandra nodes", nodes), ("Kafka brokers", brokers)):
-            if count not in COUNTS:
-                raise ShapeError(f"{count} {what} cannot be started; choose 1 or 3 (0 is none)")
+        check_counts(nodes=nodes, brokers=brokers)
         self._counts = {"nodes": nodes, "brokers": brokers}
         self._state = state
         self._sync = sync
         self._say = say
         self.children: dict[str, Child] = {}
-        self.home: Home
+        self._home: Home | None = None
         self._layout: Layout
 
     @property
@@ -72,6 +71,12 @@ class Servers:
     def bootstrap(self) -> str:
         """Where Kafka's brokers listen, as clients want it: `host:port,host:port`."""
         return ",".join(f"{kafka.HOST}:{broker.port}" for broker in self._layout.brokers())
+
+    @property
+    def home(self) -> Home:
+        """The state folder, from the start on until the stop."""
+        assert self._home is not None, "the servers are not started"
+        return self._home
 
     async def __aenter__(self) -> Self:
         """Starts, as `start` does."""
@@ -99,52 +104,74 @@ class Servers:
             ChildFailedError: A server failed; the text has its log's tail. All are stopped again.
         """
         java = find_java().path
-        jars = {r.name: await asyncio.to_thread(fetched, r, self._say) for r in self._releases()}
-        self.home = Home.throw_away() if self._state is None else Home.open(self._state)
+        for release in self._releases():
+            await asyncio.to_thread(fetched, release, self._say)
+        self._home = Home.throw_away() if self._state is None else Home.open(self._state)
         try:
-            for name in await asyncio.to_thread(stop_leftovers, self.home.folder):
-                self._say(f"stopped {name}, which an earlier run left behind")
-            self._layout = layout_of(self.home.folder, **self._counts)
-            self.home.guard()
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._start_nodes(java, jars.get("cassandra")))
-                group.create_task(self._start_brokers(java, jars.get("kafka")))
-        except BaseException as error:
+            for name in await asyncio.to_thread(stop_leftovers, self._home.folder):
+                self._say(f"stopped {name}, which an earlier run had left behind")
+            self._layout = layout_of(self._home.folder, **self._counts)
+            self._home.guard()
+            await _all_of([self._start_nodes(java), self._start_brokers(java)])
+        except BaseException:
+            self._say("stopping what was started")
             await self.stop()
-            if isinstance(error, BaseExceptionGroup):
-                raise error.exceptions[0] from None
             raise
 
     def _releases(self) -> list[Release]:
         used = ((cassandra.RELEASE, "nodes"), (kafka.RELEASE, "brokers"))
         return [release for release, count in used if self._counts[count]]
 
-    async def _start_nodes(self, java: Path, jars: Path | None) -> None:
-        if jars is None:
-            return
+    async def _start_nodes(self, java: Path) -> None:
+        """Starts all nodes; of a new cluster the first one before the others, which ask it."""
         nodes = self._layout.nodes()
-        heap = HEAP_MIB_ALONE if len(nodes) == 1 else HEAP_MIB_OF_MANY
-        cluster = cassandra.Cluster(self._layout.cluster_name, nodes, self._sync, heap)
+        new = not (self.home.folder / JOINED).exists()
+        for together in (nodes[:1], nodes[1:]) if new else (nodes,):
+            coming = Coming.NEW if new else Coming.AGAIN
+            await self.run([self._node_spec(java, node, coming) for node in together])
         for node in nodes:
-            room = self.home.room(node.name)
-            spec = cassandra.node_spec(cluster, node, java=java, jars=jars, folder=room)
-            await self.run([spec])
+            child = self.children[node.name]
+            await child.wait(partial(cassandra.agrees, self._cluster(), node))
+            child.spec = self._node_spec(java, node, Coming.AGAIN)
+        (self.home.folder / JOINED).touch()
 
-    async def _start_brokers(self, java: Path, jars: Path | None) -> None:
-        if jars is None:
-            return
-        cluster = kafka.Brokers(self._layout.cluster_id, self._layout.brokers(), 512)
-        specs = [
-            await asyncio.to_thread(
-                kafka.broker_spec,
-                cluster,
-                broker,
-                java=java,
-                jars=jars,
-                folder=self.home.room(broker.name),
-            )
-            for broker in cluster.brokers
-        ]
+    def _cluster(self) -> cassandra.Cluster:
+        return cassandra.Cluster(self._layout.cluster_name, self._layout.nodes(), self._sync)
+
+    def _node_spec(self, java: Path, node: cassandra.Node, coming: Coming) -> ChildSpec:
+        room = self.home.room(node.name)
+        return cassandra.node_spec(self._cluster(), node, java=java, folder=room, coming=coming)
+
+    async def replace(self, name: str) -> None:
+        """Destroys a node of three with all its data, and has a new one take its place.
+
+        Returns when the new one has streamed what the others have and answers queries.
+
+        Args:
+            name: The node's name, such as `cassandra-2`.
+
+        Raises:
+            ChildFailedError: The new node failed.
+        """
+        node = next(node for node in self._layout.nodes() if node.name == name)
+        child = self.children[name]
+        await child.kill()
+        await asyncio.to_thread(shutil.rmtree, child.spec.folder / "data")
+        java = Path(child.spec.argv[0])
+        child.spec = self._node_spec(java, node, Coming.REPLACING)
+        await child.restart()
+        child.spec = self._node_spec(java, node, Coming.AGAIN)
+
+    async def _start_brokers(self, java: Path) -> None:
+        cluster = kafka.Brokers(self._layout.cluster_id, self._layout.brokers())
+        specs = []
+        for broker in cluster.brokers:
+            room = self.home.room(broker.name)
+            kafka.write_configuration(cluster, broker, folder=room)
+            formatting = kafka.format_spec(cluster, broker, java=java, folder=room)
+            if formatting is not None:
+                await Child(formatting, self.home.note).run_to_end()
+            specs.append(kafka.broker_spec(cluster, broker, java=java, folder=room))
         await self.run(specs)
 
     async def run(self, specs: Iterable[ChildSpec]) -> None:
@@ -155,20 +182,51 @@ class Servers:
             ChildFailedError: One failed. The others go on; `stop` stops them.
         """
         started = [self._started(spec) for spec in specs]
-        for child in started:
-            await child.wait_ready()
-            self._say(f"{child.spec.name} is ready")
+        await _all_of([self._ready(child) for child in started])
 
     def _started(self, spec: ChildSpec) -> Child:
-        child = Child(spec, self.home.note)
-        self.children[spec.name] = child
+        child = self.children[spec.name] = Child(spec, self.home.note)
         child.start()
         self._say(f"{spec.name} starts")
         return child
 
+    async def _ready(self, child: Child) -> None:
+        await child.wait_ready()
+        self._say(f"{child.spec.name} is ready")
+
+    async def watch(self) -> None:
+        """Returns never, as long as every child goes on.
+
+        Raises:
+            ChildFailedError: One has ended by itself; the text has its log's tail.
+        """
+        while True:
+            for child in list(self.children.values()):
+                child.check()
+            await asyncio.sleep(WATCH_SECONDS)
+
     async def stop(self) -> None:
-        """Stops every child, the last one started first, and gives the state folder up."""
-        for child in reversed(self.children.values()):
-            await child.stop()
+        """Stops every child, those started last first, and gives the state folder up.
+
+        Servers of one kind stop together. Nothing happens where nothing is started.
+        """
+        if self._home is None:
+            return
+        kinds: dict[str, list[Child]] = {}
+        for name, child in reversed(self.children.items()):
+            kinds.setdefault(name.rpartition("-")[0], []).append(child)
+        for children in kinds.values():
+            await asyncio.gather(*(child.stop() for child in children))
         self.children.clear()
-        await asyncio.to_thread(self.home.close)
+        await asyncio.to_thread(self._home.close)
+        self._home = None
+
+
+async def _all_of(work: Sequence[Coroutine[None, None, None]]) -> None:
+    """Waits for all; the first failure cancels the others and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for each in work:
+                group.create_task(each)
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None

@@ -35,6 +35,17 @@ class Instances:
     processor: int = 2
     query: int = 2
 
+    def __post_init__(self) -> None:
+        """Makes sure that there can be so many.
+
+        Raises:
+            ShapeError: There cannot.
+        """
+        for kind, module in MODULES.items():
+            count = self.of(kind)
+            if not 1 <= count <= INSTANCES_MAX:
+                raise ShapeError(f"{count} processes of {module} cannot run; choose 1 to 20")
+
     def of(self, kind: Kind) -> int:
         """Returns how many answer a kind of call."""
         return {Kind.COMMAND: self.command, Kind.ADMIN: self.processor, Kind.QUERY: self.query}[
@@ -67,17 +78,13 @@ def services(
         room: Returns the folder of a process by its name, in which its log stands.
 
     Raises:
-        ShapeError: There cannot be so many.
         AddressTakenError: No port is free.
     """
     specs: list[ChildSpec] = []
     addresses: dict[Kind, tuple[str, ...]] = {}
     taken: set[int] = set()
     for kind, module in MODULES.items():
-        count = instances.of(kind)
-        if not 1 <= count <= INSTANCES_MAX:
-            raise ShapeError(f"{count} processes of {module} cannot run; choose 1 to 20")
-        ports = [free_port([HOST], besides=taken) for _ in range(count)]
+        ports = [free_port([HOST], besides=taken) for _ in range(instances.of(kind))]
         addresses[kind] = tuple(f"{HOST}:{port}" for port in ports)
         for number, address in enumerate(addresses[kind], 1):
             name = f"{module}-{number}"

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from eventspine.domain.declare import declare
+from eventspine.domain.declared import Declarations
 from eventspine.domain.errors import DeclarationError
-from eventspine.process.composition import Composition, Site
+from eventspine.process.composition import Composition, Site, system_now_us
 from eventspine.process.domains import DomainNotFoundError, find_domains
 from eventspine.process.loop import loop_factory, settle_collector
 from eventspine.process.metrics import MetricsServer
@@ -37,7 +38,7 @@ from eventspine.rpc import logs
 from eventspine.rpc.host import PortTakenError
 from eventspine.rpc.tls import CertificateError, Tls, read_tls
 from eventspine.storage.connect import Backend
-from eventspine.storage.errors import StackSetupError, StoreUnavailableError
+from eventspine.storage.errors import BusSetupError, StackSetupError, StoreUnavailableError
 from eventspine.storage.stack import StackSettings
 
 EXIT_USAGE: Final = 2
@@ -45,12 +46,14 @@ EXIT_UNREACHABLE: Final = 4
 SETTINGS_FILE: Final = f"{PREFIX}SETTINGS"
 
 
-async def open_stack(settings: StackSettings) -> Backend:
+async def open_stack(settings: StackSettings, declarations: Declarations) -> Backend:
     """Opens the stack; its drivers are imported here, because that takes a second."""
-    from eventspine.storage import connect
+    from eventspine.storage.connect import open_stack
 
-    backend: Backend = await connect.open_stack(settings)  # type: ignore[attr-defined] # under way
-    return backend
+    return await open_stack(settings, declarations.views.values(), system_now_us)
+
+
+OpenBackend = Callable[[StackSettings, Declarations], Awaitable[Backend]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +72,7 @@ class Service:
     does: str
     settings: type[Any] | None
     compose: Callable[[Site, Any], Composition]
-    open_backend: Callable[[StackSettings], Awaitable[Backend]] = open_stack
+    open_backend: OpenBackend = open_stack
 
 
 def main(service: Service, arguments: Sequence[str] | None = None) -> NoReturn:
@@ -92,7 +95,7 @@ def main(service: Service, arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(serve(plan, lambda address: _serving(service, address)))
-    except (PortTakenError, StackSetupError, StoreUnavailableError) as error:
+    except (PortTakenError, StackSetupError, BusSetupError, StoreUnavailableError) as error:
         _stop(service, error, EXIT_UNREACHABLE)
     sys.exit(0)
 
@@ -118,12 +121,14 @@ def _plan(service: Service, sections: Sequence[Section], given: argparse.Namespa
     settings = replace(
         settings, instance=settings.instance or f"{socket.gethostname()}-{os.getpid()}"
     )
+    declarations = declare(find_domains(settings.domains))
+    stack = replace(stack, tenant=settings.tenant)
     return Plan(
         service=service.name,
         settings=settings,
         tls=_tls(settings),
-        declarations=declare(find_domains(settings.domains)),
-        open_backend=lambda: service.open_backend(replace(stack, tenant=settings.tenant)),
+        declarations=declarations,
+        open_backend=lambda: service.open_backend(stack, declarations),
         compose=lambda site: service.compose(site, own[0] if own else None),
         metrics=(
             (lambda figures: MetricsServer(settings.metrics_address, figures))

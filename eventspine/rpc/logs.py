@@ -14,6 +14,10 @@ FIELDS: Final = "eventspine_fields"
 """The attribute of a log record that holds a line's own fields."""
 
 
+OWN: Final = ("command_svc", "devstack", "eventspine", "processor_svc", "query_svc")
+"""The roots of our own loggers."""
+
+
 class JsonLines(logging.Formatter):
     """Formats a log record as one JSON object on one line, tracebacks included."""
 
@@ -52,9 +56,12 @@ def write(
 def configure(level: int = logging.WARNING, stream: TextIO | None = None, **fixed: str) -> None:
     """Sends the lines of this process to `stream` (standard error by default), from `level` on.
 
-    Called once, by the process's entry. Replaces what was configured before. `fixed` stands in
-    every line, such as the service and its instance.
+    Of libraries only warnings and worse are told, whatever the level. Called once, by the process's
+    entry. Replaces what was configured before. `fixed` stands in every line, such as the service
+    and its instance.
     """
     output = logging.StreamHandler(stream or sys.stderr)
     output.setFormatter(JsonLines(**fixed))
-    logging.basicConfig(level=level, handlers=[output], force=True)
+    logging.basicConfig(level=max(level, logging.WARNING), handlers=[output], force=True)
+    for name in OWN:
+        logging.getLogger(name).setLevel(level)

@@ -1,19 +1,24 @@
 """Opens a backend; promise: every port that the services need, over one store."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from eventspine.domain.declared import ViewDeclaration
 from eventspine.storage.bus import LocalBus
 from eventspine.storage.memory.events import MemoryEventStore, memory_identity
+from eventspine.storage.memory.hints import MemoryAuditStore, MemoryHintStore
 from eventspine.storage.memory.log import MemoryEventLog
 from eventspine.storage.memory.registry import MemoryViewRegistry
 from eventspine.storage.memory.snapshots import MemorySnapshotStore
 from eventspine.storage.memory.views import MemoryViewStore
 from eventspine.storage.ports import (
+    AuditStore,
     Bus,
     EventLog,
     EventStore,
+    HintStore,
     Identity,
     SnapshotStore,
     ViewRegistry,
@@ -25,6 +30,7 @@ from eventspine.storage.sqlite.log import SqliteEventLog
 from eventspine.storage.sqlite.registry import SqliteViewRegistry
 from eventspine.storage.sqlite.snapshots import SqliteSnapshotStore
 from eventspine.storage.sqlite.views import SqliteViewStore
+from eventspine.storage.stack import StackSettings
 
 
 async def _nothing() -> None:
@@ -38,6 +44,10 @@ class Backend:
     Attributes:
         sequences_on_append: Whether the event store itself fills the log. Where it does not, a
             sequencer has to run.
+        audits: How far the auditor has come. None where the store sequences as it appends: its
+            auditor only verifies, and keeps its mark in memory.
+        hints: What repair needs. None where the store sequences as it appends: nothing can be lost
+            between the two.
         closing: Closes the store.
     """
 
@@ -49,6 +59,8 @@ class Backend:
     bus: Bus
     identity: Identity
     sequences_on_append: bool
+    audits: AuditStore | None = None
+    hints: HintStore | None = None
     closing: Callable[[], Awaitable[None]] = _nothing
 
     async def close(self) -> None:
@@ -68,6 +80,8 @@ def open_memory(*, partitions: int = 1) -> Backend:
         bus=LocalBus(partitions=partitions),
         identity=memory_identity(),
         sequences_on_append=False,
+        audits=MemoryAuditStore(),
+        hints=MemoryHintStore(),
     )
 
 
@@ -90,3 +104,59 @@ async def open_sqlite(path: Path) -> Backend:
         sequences_on_append=True,
         closing=db.close,
     )
+
+
+async def open_stack(
+    settings: StackSettings, views: Iterable[ViewDeclaration], now_us: Callable[[], int]
+) -> Backend:
+    """Opens a keyspace of Cassandra and its topics of Kafka, making what is missing of them.
+
+    Args:
+        settings: Where they are, and whether what is missing may be made.
+        views: The declared views, each of which has a table of its own.
+        now_us: The clock of this process: microseconds since 1970 UTC.
+
+    Raises:
+        StackSetupError: Cassandra cannot be reached, the keyspace is not as it is set up, or this
+            clock and Cassandra's are far apart.
+        BusSetupError: Kafka cannot be reached, or a topic is not as it has to be.
+        StoreUnavailableError: Cassandra cannot answer at the moment.
+    """
+    # The drivers take a second to import, which only those pay who use them.
+    from eventspine.storage.cassandra.clock import check_clock
+    from eventspine.storage.cassandra.events import CassandraEventStore
+    from eventspine.storage.cassandra.hints import CassandraAuditStore, CassandraHintStore
+    from eventspine.storage.cassandra.log import CassandraEventLog
+    from eventspine.storage.cassandra.positions import CassandraPositions
+    from eventspine.storage.cassandra.registry import CassandraViewRegistry
+    from eventspine.storage.cassandra.snapshots import CassandraSnapshotStore
+    from eventspine.storage.cassandra.store import CassandraStore
+    from eventspine.storage.cassandra.view_schema import prepare_view_tables
+    from eventspine.storage.cassandra.view_tables import tables_of
+    from eventspine.storage.cassandra.views import CassandraViewStore
+    from eventspine.storage.kafka.bus import KafkaBus
+    from eventspine.storage.kafka.settings import bus_settings
+
+    tables = tables_of(views)
+    async with AsyncExitStack() as opened:
+        store = await CassandraStore.open(settings)
+        opened.push_async_callback(store.close)
+        await check_clock(store.session, now_us)
+        await prepare_view_tables(store.session, tables.values(), create=settings.create_schema)
+        bus = await KafkaBus.open(bus_settings(settings, store.partitions))
+        opened.push_async_callback(bus.close)
+        positions = CassandraPositions(store)
+        opened.push_async_callback(positions.close)
+        return Backend(
+            events=CassandraEventStore(store),
+            snapshots=CassandraSnapshotStore(store),
+            log=CassandraEventLog(store, positions),
+            views=CassandraViewStore(store, tables),
+            registry=CassandraViewRegistry(store),
+            bus=bus,
+            identity=store.identity,
+            sequences_on_append=False,
+            audits=CassandraAuditStore(store),
+            hints=CassandraHintStore(store),
+            closing=opened.pop_all().aclose,
+        )

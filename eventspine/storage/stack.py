@@ -67,7 +67,8 @@ class StackSettings:
         requests_in_flight_max: How many requests may be on their way to Cassandra at once.
         bootstrap_servers: Kafka brokers to begin with, `host:port` each.
         topic_prefix: What the names of the topics start with. Empty: the keyspace's name.
-        topic_replication: How many replicas a new topic gets.
+        topic_replication: How many replicas a new topic gets. None: three, or as many as there are
+            brokers.
         kafka_tls: None for a connection in the clear.
         kafka_credentials: None where Kafka asks for none.
         kafka_sasl_mechanism: How the credentials are presented: `PLAIN`, `SCRAM-SHA-256` or
@@ -90,7 +91,7 @@ class StackSettings:
     requests_in_flight_max: int = 512
     bootstrap_servers: tuple[str, ...] = ("127.0.0.1:9092",)
     topic_prefix: str = ""
-    topic_replication: int = 1
+    topic_replication: int | None = None
     kafka_tls: Tls | None = None
     kafka_credentials: Credentials | None = None
     kafka_sasl_mechanism: str = "SCRAM-SHA-512"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from eventspine.storage.follow import Follower, guarded, tell, told
 from eventspine.storage.ports import Bus, BusMessage, EventLog
-from eventspine.storage.records import LogEntry
+from eventspine.storage.records import LogEntry, LogPlace
 
 ENTRIES_MAX = 20_000
 BYTES_MAX = 64 * 1024 * 1024
@@ -39,24 +39,28 @@ class LogTail:
         self._bytes_max = bytes_max
         self._poll_seconds = poll_seconds
         self._windows: list[_Window] = []
+        self._index = _Index()
+        self._starting = asyncio.Lock()
         self._follower = Follower(bus, "log", self._take)
         self._polling: asyncio.Task[None] | None = None
         # Feeding reads the log and appends, with an await between; only one may do that.
         self._feeding = asyncio.Lock()
 
     async def start(self) -> None:
-        """Takes the ends from the log and follows it from there.
+        """Takes the ends from the log and follows it from there; harmless where it does already.
 
         Raises:
             StoreUnavailableError: The log cannot be read; nothing was started.
         """
-        ends = await self._log.ends()
-        share = len(ends)
-        self._windows = [
-            _Window(end, self._entries_max // share, self._bytes_max // share) for end in ends
-        ]
-        self._follower.start()
-        self._polling = asyncio.create_task(self._poll(), name="log tail: poll")
+        async with self._starting:
+            if self._polling is not None:
+                return
+            ends = await self._log.ends()
+            entries_max, bytes_max = self._entries_max // len(ends), self._bytes_max // len(ends)
+            self._index = _Index()
+            self._windows = [_Window(end, entries_max, bytes_max, self._index) for end in ends]
+            self._follower.start()
+            self._polling = asyncio.create_task(self._poll(), name="log tail: poll")
 
     async def stop(self) -> None:
         """Stops following. What is in the window can still be read."""
@@ -95,6 +99,12 @@ class LogTail:
             return window.slice(after, limit)
         # Not into the window: the same entries must not be in memory twice.
         return await self._log.read(partition, after=after, limit=min(limit, window.before - after))
+
+    def place(self, stream: str, stream_version: int) -> LogPlace | None:
+        """Returns where a version of a stream is; None where it is in no window."""
+        if not self._index.kept:
+            self._index.keep([window.entries for window in self._windows])
+        return self._index.places.get((stream, stream_version))
 
     async def wait(self, partition: int, after: int, timeout_seconds: float) -> bool:
         """Waits until the partition's end is above `after`; False when the time was up before."""
@@ -152,38 +162,43 @@ class LogTail:
 class _Window:
     """The last entries of one partition: those above `before`, up to `end`, without holes."""
 
-    def __init__(self, end: int, entries_max: int, bytes_max: int) -> None:
+    def __init__(self, end: int, entries_max: int, bytes_max: int, index: "_Index") -> None:
         self.before = end
         self.end = end
         self.entries_max = max(entries_max, 1)
         self.waiting: dict[asyncio.Future[bool], int] = {}
+        self.entries: list[LogEntry] = []
+        self._index = index
         self._bytes_max = bytes_max
         self._bytes = 0
-        self._entries: list[LogEntry] = []
         self._woken_end = end
 
     def slice(self, after: int, limit: int) -> Sequence[LogEntry]:
         first = after - self.before
-        return self._entries[first : first + limit]
+        return self.entries[first : first + limit]
 
     def extend(self, entries: Sequence[LogEntry]) -> None:
         """Adds entries that follow the end, and lets go of the oldest beyond the bounds."""
-        self._entries += entries
+        self.entries += entries
+        if self._index.kept:
+            self._index.add(entries)
         self.end += len(entries)
         self._bytes += sum([_bytes_of(entry) for entry in entries])
-        excess = max(len(self._entries) - self.entries_max, 0)
-        freed = sum([_bytes_of(entry) for entry in self._entries[:excess]])
+        excess = max(len(self.entries) - self.entries_max, 0)
+        freed = sum([_bytes_of(entry) for entry in self.entries[:excess]])
         while self._bytes - freed > self._bytes_max:
-            freed += _bytes_of(self._entries[excess])
+            freed += _bytes_of(self.entries[excess])
             excess += 1
         if excess:
-            del self._entries[:excess]
+            self._index.drop(self.entries[:excess])
+            del self.entries[:excess]
             self._bytes -= freed
             self.before += excess
 
     def jump(self, end: int) -> None:
         """Goes to an end without the entries before it."""
-        self._entries.clear()
+        self._index.drop(self.entries)
+        self.entries.clear()
         self._bytes = 0
         self.before = self.end = end
 
@@ -195,6 +210,30 @@ class _Window:
         for signal, after in self.waiting.items():
             if self.end > after:
                 tell(signal, True)
+
+
+class _Index:
+    """Where the entries of all windows are, by stream and version; kept once somebody has asked."""
+
+    def __init__(self) -> None:
+        self.kept = False
+        self.places: dict[tuple[str, int], LogPlace] = {}
+
+    def keep(self, windows: Sequence[Sequence[LogEntry]]) -> None:
+        self.kept = True
+        for entries in windows:
+            self.add(entries)
+
+    def add(self, entries: Sequence[LogEntry]) -> None:
+        places = self.places
+        for entry in entries:
+            partition, sequence, stream, version, *_ = entry
+            places[stream, version] = LogPlace(partition, sequence)
+
+    def drop(self, entries: Sequence[LogEntry]) -> None:
+        if self.kept:
+            for entry in entries:
+                self.places.pop((entry.stream, entry.stream_version), None)
 
 
 def _bytes_of(entry: LogEntry) -> int:

@@ -1,9 +1,14 @@
-"""Journeys run against a whole platform over real gRPC, once on each kind of platform."""
+"""Journeys run against a whole platform over real gRPC, once on each kind of platform.
+
+`memory` and `sqlite` are the embedded platform, `envoy` is that behind both tiers. `stack` is the
+real one: two of each service as processes, on real Cassandra and Kafka, behind both tiers; see
+`tests/stack/platform.py`.
+"""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import grpc
 import pytest
@@ -44,31 +49,49 @@ class Front(NamedTuple):
         return self.edge.address
 
 
+class Servers(NamedTuple):
+    """Real servers, and what starts service processes over them."""
+
+    forking: Any
+    ground: Any
+
+
 Running = AbstractAsyncContextManager[Platform]
+Around = Front | Servers | None
+"""What is there already when a platform of a kind is started."""
 
 
-def in_memory(folder: Path, front: Front | None) -> Running:
+def in_memory(folder: Path, around: Around) -> Running:
     return Embedded(DOMAINS)
 
 
-def in_a_file(folder: Path, front: Front | None) -> Running:
+def in_a_file(folder: Path, around: Around) -> Running:
     return Embedded(DOMAINS, db=folder / "events.db")
 
 
 @asynccontextmanager
-async def behind_envoy(folder: Path, front: Front | None) -> AsyncIterator[Platform]:
-    assert front is not None
-    async with Embedded(DOMAINS, db=folder / "events.db", address=front.behind):
-        yield front
+async def behind_envoy(folder: Path, around: Around) -> AsyncIterator[Platform]:
+    assert isinstance(around, Front)
+    async with Embedded(DOMAINS, db=folder / "events.db", address=around.behind):
+        yield around
+
+
+def on_the_stack(folder: Path, around: Around) -> Running:
+    # Its imports are those of the drivers, which the embedded platform does without.
+    from tests.stack.platform import StackPlatform
+
+    assert isinstance(around, Servers)
+    return StackPlatform(around.forking, around.ground, folder)
 
 
 BACKENDS = ("memory", "sqlite")
 """What a test that starts its own embedded platforms runs on."""
 
-PLATFORMS: dict[str, Callable[[Path, Front | None], Running]] = {
+PLATFORMS: dict[str, Callable[[Path, Around], Running]] = {
     "memory": in_memory,
     "sqlite": in_a_file,
     "envoy": behind_envoy,
+    "stack": on_the_stack,
 }
 """How to start each kind of platform, in a folder of the test's own."""
 
@@ -82,9 +105,11 @@ async def tiers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Front
 
 
 @pytest.fixture
-def front(request: pytest.FixtureRequest) -> Front | None:
-    """Both tiers of Envoy, where the test is to run behind them."""
+def around(request: pytest.FixtureRequest) -> Around:
+    """What the test's kind of platform wants to be there."""
     kind = request.node.callspec.params["platform"]
+    if kind == "stack":
+        return Servers(*map(request.getfixturevalue, Servers._fields))
     return request.getfixturevalue("tiers") if kind == "envoy" else None
 
 
@@ -93,6 +118,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks journeys by the platform that they run on, before `-m` chooses."""
     for item in items:
         spec = getattr(item, "callspec", None)
+        if spec is not None and spec.params.get("platform") == "stack":
+            item.add_marker(pytest.mark.stack)
         if spec is not None and spec.params.get("platform") == "envoy":
             item.add_marker(pytest.mark.envoy)
             if item.path.stem not in QUICK_BEHIND_ENVOY:
@@ -101,10 +128,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(params=PLATFORMS)
 async def platform(
-    request: pytest.FixtureRequest, tmp_path: Path, front: Front | None
+    request: pytest.FixtureRequest, tmp_path: Path, around: Around
 ) -> AsyncIterator[Platform]:
     """A running platform with both domains, of each kind in turn."""
-    async with PLATFORMS[request.param](tmp_path, front) as running:
+    async with PLATFORMS[request.param](tmp_path, around) as running:
         yield running
 
 

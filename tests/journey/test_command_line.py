@@ -186,6 +186,18 @@ def test_verify_says_how_much_it_verified(cli: CommandLine) -> None:
     assert " events are as they were stored; streams: " in whole.out
 
 
+def test_schema_prints_the_keyspace_and_a_table_of_each_view(cli: CommandLine) -> None:
+    printed = cli("schema", "--keyspace", "bank_store", "--replication", "dc1=3,dc2=2").out
+    statements = printed.split(";\n\n")
+    assert statements[0] == (
+        'CREATE KEYSPACE IF NOT EXISTS "bank_store" WITH replication ='
+        " {'class': 'NetworkTopologyStrategy', 'dc1': 3, 'dc2': 2}"
+    )
+    assert any("rows of view bank.v1.AccountBalance" in text for text in statements)
+    assert cli("schema", "--replication", "dc1").code == 2
+    assert cli("schema", "--domain", "nowhere:IT").code == 2
+
+
 def test_doctor_looks_at_the_machine_and_the_file(cli: CommandLine, tmp_path: Path) -> None:
     whole = cli.at("doctor")
     assert whole.code == 0

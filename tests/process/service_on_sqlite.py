@@ -11,6 +11,7 @@ from pathlib import Path
 import command_svc.__main__
 import processor_svc.__main__
 import query_svc.__main__
+from eventspine.domain.declared import Declarations
 from eventspine.process.entry import main
 from eventspine.storage.connect import Backend, open_sqlite
 from eventspine.storage.errors import StackSetupError
@@ -24,7 +25,7 @@ SERVICES = {
 
 
 def opener(db: Path, how: str):
-    async def open_backend(_: StackSettings) -> Backend:
+    async def open_backend(_: StackSettings, __: Declarations) -> Backend:
         if how == "refused":
             raise StackSetupError("no contact point answers; start Cassandra, or name another")
         if how == "slow":

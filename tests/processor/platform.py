@@ -23,6 +23,7 @@ from eventspine.v1.record_pb2 import EventRecord
 from processor_svc.admin import AdminService
 from processor_svc.project import Processor
 from processor_svc.sequence import Sequencer
+from processor_svc.share import LOOK_SECONDS
 from tests.processor.views import BALANCE, Poison, declarations
 
 CALL = CallContext({}, lambda: None, lambda: False)
@@ -48,8 +49,15 @@ def record_of(stream: str, version: int, event: Message) -> EventRecord:
 class Platform:
     """One process: a log tail, a sequencer where it is needed, a processor, the operations."""
 
-    def __init__(self, backend: Backend, declared: Declarations | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        declared: Declarations | None = None,
+        *,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
         self.poison = Poison()
+        self._look_seconds = look_seconds
         self.backend = backend
         self.declarations = declared or declarations(self.poison)
         self._build()
@@ -58,7 +66,13 @@ class Platform:
         backend = self.backend
         self.tail = LogTail(backend.log, backend.bus)
         self.sequencer = Sequencer(backend.events, backend.log, backend.bus)
-        self.processor = Processor(self.declarations, backend, self.tail, now_us=lambda: NOW_US)
+        self.processor = Processor(
+            self.declarations,
+            backend,
+            self.tail,
+            now_us=lambda: NOW_US,
+            look_seconds=self._look_seconds,
+        )
         self.admin = AdminService(
             backend,
             self.processor,

@@ -29,7 +29,7 @@ class Store:
     def __init__(self, log: MemoryEventLog | None = None) -> None:
         self.events = MemoryEventStore()
         self.log = log or MemoryEventLog(PARTITIONS)
-        self.bus = LocalBus()
+        self.bus = LocalBus(partitions=PARTITIONS)
 
     async def add(self, stream: str, count: int) -> list[LogEntry]:
         head = await self.events.head(stream)

@@ -1,13 +1,15 @@
 """A whole platform on real Cassandra and Kafka: two of each service, behind both tiers of Envoy.
 
-Each platform has a keyspace and topics of its own, which are dropped when it ends.
+A keyspace takes seconds to make, so the platforms of a run share one. Each is a tenant of its own,
+with topics of its own: its store is empty, and it sees nothing of the others.
 """
 
 import asyncio
 import itertools
 import os
 import signal
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,7 +22,6 @@ from devstack.edge.tiers import Edge
 from devstack.stack.services import Instances, serves, services
 from domains.bank.domain import BANK
 from domains.flights.domain import FLIGHTS
-from eventspine.domain.domain import Domain
 from eventspine.rpc.address import split_address
 from tests.stack.forking import Forked, Forking
 
@@ -28,44 +29,67 @@ SECONDS = 240.0
 _NUMBERS = itertools.count(1)
 
 
+class Ground:
+    """The servers of a run of tests, and the keyspace that its platforms share.
+
+    Attributes:
+        settings: How services reach it, by their names in the environment.
+    """
+
+    def __init__(self, cassandra: str, kafka: str) -> None:
+        self.kafka = kafka
+        self.keyspace = f"journeys_{os.getpid()}_{int(time.time())}"
+        self.settings = {
+            "EVENTSPINE_CONTACT_POINTS": cassandra,
+            "EVENTSPINE_BOOTSTRAP_SERVERS": kafka,
+            "EVENTSPINE_KEYSPACE": self.keyspace,
+            "EVENTSPINE_PARTITIONS": "4",
+        }
+        self._cassandra = split_address(cassandra)
+
+    def close(self) -> None:
+        """Drops the keyspace."""
+        host, port = self._cassandra
+        with Cluster([host], port=port) as cluster:
+            cluster.connect().execute(f"DROP KEYSPACE IF EXISTS {self.keyspace}", timeout=60)
+
+
 class StackPlatform:
     """A running platform; an async context manager.
 
     Attributes:
         address: The one address, once it is entered.
-        settings: The settings of its services, by their names in the environment.
         addresses: Where the services listen, by the kind of call.
         processes: The processes by name, such as `command_svc-1`.
+        edge: Both tiers of Envoy, once it is entered.
     """
 
     def __init__(
         self,
         forking: Forking,
+        ground: Ground,
         folder: Path,
         *,
-        cassandra: str,
-        kafka: str,
-        domains: Sequence[Domain] = (BANK, FLIGHTS),
+        tenant: str = "",
+        settings: Mapping[str, str] | None = None,
         instances: Instances | None = None,
     ) -> None:
+        number = next(_NUMBERS)
         self.address = ""
         self.processes: dict[str, Forked] = {}
+        self.edge: Edge | None = None
         self._forking = forking
+        self._ground = ground
         self._folder = folder
-        self._cassandra = cassandra
-        self._kafka = kafka
-        self._domains = domains
-        self.name = f"journey_{os.getpid()}_{next(_NUMBERS)}"
-        self.settings = {
-            "EVENTSPINE_CONTACT_POINTS": cassandra,
-            "EVENTSPINE_BOOTSTRAP_SERVERS": kafka,
-            "EVENTSPINE_KEYSPACE": self.name,
-            "EVENTSPINE_PARTITIONS": "4",
+        self._prefix = f"{ground.keyspace}_{number}"
+        own = {
+            "EVENTSPINE_TENANT": tenant or f"tenant-{number}",
+            "EVENTSPINE_TOPIC_PREFIX": self._prefix,
             "EVENTSPINE_DRAIN_SECONDS": "0",
         }
-        self._services = services(self.settings, instances or Instances(), self._room)
+        told = {**ground.settings, **own, **(settings or {})}
+        self._services = services(told, instances or Instances(), self._room)
         self.addresses = self._services.addresses
-        self.edge: Edge | None = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -73,7 +97,7 @@ class StackPlatform:
                 self.start(spec.name)
             async with asyncio.timeout(SECONDS):
                 await asyncio.gather(*map(self.serving, self.processes))
-            protos = [proto for domain in self._domains for proto in domain.protos]
+            protos = [*BANK.protos, *FLIGHTS.protos]
             self.edge = Edge(descriptor_set(protos), self.addresses, self._folder / "edge")
             await self.edge.__aenter__()
             self.address = self.edge.address
@@ -106,8 +130,11 @@ class StackPlatform:
 
     async def stopped(self, name: str, number: int = signal.SIGTERM) -> int:
         """Sends a signal to a process; returns its exit code once it has ended."""
+        self.processes[name].signal(number)
+        return await self._ended(name)
+
+    async def _ended(self, name: str) -> int:
         process = self.processes[name]
-        process.signal(number)
         async with asyncio.timeout(SECONDS):
             while process.code is None:  # noqa: ASYNC110 - no event tells
                 await asyncio.sleep(0.02)
@@ -123,16 +150,13 @@ class StackPlatform:
             await self.edge.__aexit__(None, None, None)
         for process in self.processes.values():
             process.signal(signal.SIGTERM)
-        codes = {name: await self.stopped(name) for name in self.processes}
+        codes = {name: await self._ended(name) for name in self.processes}
         await asyncio.to_thread(self._drop)
         problems = [self.processes[name].log.read_text() for name, code in codes.items() if code]
         assert not problems, (codes, *problems)
 
     def _drop(self) -> None:
-        host, port = split_address(self._cassandra)
-        with Cluster([host], port=port) as cluster:
-            cluster.connect().execute(f"DROP KEYSPACE IF EXISTS {self.name}", timeout=60)
-        admin = AdminClient({"bootstrap.servers": self._kafka})
-        topics = [f"{self.name}.{channel}" for channel in ("events", "log", "changes")]
+        admin = AdminClient({"bootstrap.servers": self._ground.kafka})
+        topics = [f"{self._prefix}.{channel}" for channel in ("events", "log", "changes")]
         for deleted in admin.delete_topics(topics).values():
             deleted.exception(60)

@@ -5,10 +5,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from eventspine.storage.cassandra import log as log_module
+from eventspine.storage.cassandra import settle
 from eventspine.storage.cassandra.log import CassandraEventLog
 from eventspine.storage.cassandra.positions import CassandraPositions
-from eventspine.storage.cassandra.session import CassandraSession, Part, Verdict
+from eventspine.storage.cassandra.session import CassandraSession, Verdict
+from eventspine.storage.cassandra.statements import Part
 from eventspine.storage.cassandra.store import CassandraStore
 from eventspine.storage.errors import LogMovedError, OutcomeUnknownError
 from eventspine.storage.records import LogEntry, LogPlace, StreamPlace
@@ -219,7 +220,7 @@ async def test_a_lost_answer_with_somebody_else_behind_it_stays_unknown(
 async def test_an_outcome_that_cannot_be_settled_in_time_is_said_to_be_unknown(
     store: CassandraStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_module, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(settle, "SETTLE_SECONDS", 0.0)
     async with opened(store) as log:
         losing = LosingSession(store.session)
         log._session = losing  # type: ignore[assignment]

@@ -8,7 +8,7 @@ import pytest
 from eventspine.storage.bus import LocalBus
 from eventspine.storage.errors import StoreUnavailableError
 from eventspine.storage.memory.log import MemoryEventLog
-from eventspine.storage.records import LogEntry
+from eventspine.storage.records import LogEntry, LogPlace
 from eventspine.storage.tail import ENTRY_BYTES, LogTail
 from tests.storage.bus_suite import entries, entry
 from tests.storage.until import settled, until
@@ -165,9 +165,9 @@ async def test_the_window_is_bounded_by_entries_and_the_rest_comes_from_the_log(
 
 
 async def test_the_window_is_bounded_by_bytes(around: Around) -> None:
-    size = 1000 - ENTRY_BYTES
-    tail = await around.started(bytes_max=10_000)
-    stored = [entry(sequence, payload=bytes(size)) for sequence in range(1, 51)]
+    stored = [entry(sequence, payload=bytes(600)) for sequence in range(1, 51)]
+    largest = max(len(one.encoded) for one in stored) + ENTRY_BYTES
+    tail = await around.started(bytes_max=10 * largest)
     await around.store(stored)
     await around.tell(stored)
     assert await tail.wait(0, 49, 5)
@@ -272,3 +272,28 @@ async def test_it_can_be_stopped_twice_and_keeps_what_it_has(around: Around) -> 
     await tail.stop()
     await tail.stop()
     assert list(await tail.read(0, after=0, limit=100)) == entries(1, 3)
+
+
+async def test_the_place_of_an_entry_is_known_for_as_long_as_it_is_in_the_window(
+    around: Around,
+) -> None:
+    tail = await around.started(entries_max=10, poll_seconds=0.01)
+    for first, asked in ((1, 5), (6, 10), (11, 15)):
+        await around.store(entries(first, first + 4))
+        await around.tell(entries(first, first + 4))
+        assert await tail.wait(0, first + 3, 5)
+        assert tail.place("account/a", asked) == LogPlace(0, asked)
+        assert tail.place("account/a", asked + 1) is None
+    assert tail.place("account/a", 5) is None
+    assert tail.place("account/a", 6) == LogPlace(0, 6)
+    await around.store(entries(16, 100))
+    assert await tail.wait(0, 99, 5)
+    assert [tail.place("account/a", version) for version in (6, 15, 50)] == [None] * 3
+
+
+async def test_it_can_be_started_by_several_who_need_it(around: Around) -> None:
+    tail = await around.started()
+    await asyncio.gather(tail.start(), tail.start())
+    await around.store(entries(1, 3))
+    await around.tell(entries(1, 3))
+    assert await tail.wait(0, 2, 5)

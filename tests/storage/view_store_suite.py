@@ -7,7 +7,14 @@ from eventspine.storage.keys import encode_key
 from eventspine.storage.ports import ViewStore
 from eventspine.storage.records import KeyedRow, Parked, PartialRow, ViewBatch
 
-BUILD = "bank.v1.AccountBalance@1"
+BUILD = "names.v1.Name@1"
+"""Rows of one text as their key."""
+
+NUMBERS = "names.v1.Number@1"
+"""Rows of one whole number as their key."""
+
+PAIRS = "names.v1.Pair@1"
+"""Rows of a text and a whole number; the text alone chooses where a row is kept."""
 
 
 def key(*values: str | int) -> bytes:
@@ -74,10 +81,10 @@ class ViewStoreSuite:
         assert await views.progress(BUILD) == (3,)
 
     async def test_one_refused_batch_refuses_all_that_come_with_it(self, views: ViewStore) -> None:
-        other = "bank.v1.BankTotals@1"
+        other = "names.v1.Number@1"
         with pytest.raises(ProgressMovedError):
             await views.save(
-                [batch(0, 3, {key("a"): b"1"}), batch(1, 3, {key("b"): b"1"}, build=other)]
+                [batch(0, 3, {key("a"): b"1"}), batch(1, 3, {key(2): b"1"}, build=other)]
             )
         assert await views.list(BUILD) == []
         assert await views.progress(BUILD) == (0,)
@@ -99,27 +106,29 @@ class ViewStoreSuite:
         assert await views.load(BUILD, 0, [key("a")]) == {key("a"): PartialRow(0, 4, None)}
 
     async def test_deleted_rows_do_not_shorten_a_page(self, views: ViewStore) -> None:
-        await views.save([batch(0, 1, {key(n): None if n % 2 else b"1" for n in range(20)})])
-        assert keys_of(await views.list(BUILD, limit=4)) == [key(0), key(2), key(4), key(6)]
+        await views.save(
+            [batch(0, 1, {key(n): None if n % 2 else b"1" for n in range(20)}, build=NUMBERS)]
+        )
+        assert keys_of(await views.list(NUMBERS, limit=4)) == [key(0), key(2), key(4), key(6)]
 
     async def test_rows_are_listed_in_the_order_of_their_values(self, views: ViewStore) -> None:
         numbers = [300, -1, 0, 7, 2**40, -(2**40)]
-        await views.save([batch(0, 1, {key("a", n): b"1" for n in numbers})])
-        assert keys_of(await views.list(BUILD)) == [key("a", n) for n in sorted(numbers)]
+        await views.save([batch(0, 1, {key("a", n): b"1" for n in numbers}, build=PAIRS)])
+        assert keys_of(await views.list(PAIRS)) == [key("a", n) for n in sorted(numbers)]
 
     async def test_a_list_holds_the_rows_of_its_prefix_and_no_others(
         self, views: ViewStore
     ) -> None:
         names = ["a", "a\x00", "a\x00b", "ab", "b", ""]
-        await views.save([batch(0, 1, {key(name, 1): b"1" for name in names})])
+        await views.save([batch(0, 1, {key(name, 1): b"1" for name in names}, build=PAIRS)])
         for name in names:
-            assert keys_of(await views.list(BUILD, prefix=key(name))) == [key(name, 1)]
+            assert keys_of(await views.list(PAIRS, prefix=key(name))) == [key(name, 1)]
 
     async def test_a_list_goes_on_after_the_last_key_page_by_page(self, views: ViewStore) -> None:
-        await views.save([batch(0, 1, {key("a", n): b"1" for n in range(25)})])
-        await views.save([batch(1, 2, {key("b", 0): b"1"})])
+        await views.save([batch(0, 1, {key("a", n): b"1" for n in range(25)}, build=PAIRS)])
+        await views.save([batch(1, 2, {key("b", 0): b"1"}, build=PAIRS)])
         pages, after = [], b""
-        while page := await views.list(BUILD, prefix=key("a"), after=after, limit=10):
+        while page := await views.list(PAIRS, prefix=key("a"), after=after, limit=10):
             pages.append(len(page))
             after = page[-1].key
         assert pages == [10, 10, 5]
@@ -131,19 +140,19 @@ class ViewStoreSuite:
         assert keys_of(await views.list(BUILD, prefix=b"\xff\xff")) == [b"\xff\xff\x01"]
 
     async def test_rows_added_between_two_lists_are_in_their_place(self, views: ViewStore) -> None:
-        await views.save([batch(0, 1, {key(2): b"1"})])
-        assert keys_of(await views.list(BUILD)) == [key(2)]
-        await views.save([batch(1, 2, {key(3): b"1", key(1): b"1"})])
-        assert keys_of(await views.list(BUILD)) == [key(1), key(2), key(3)]
+        await views.save([batch(0, 1, {key(2): b"1"}, build=NUMBERS)])
+        assert keys_of(await views.list(NUMBERS)) == [key(2)]
+        await views.save([batch(1, 2, {key(3): b"1", key(1): b"1"}, build=NUMBERS)])
+        assert keys_of(await views.list(NUMBERS)) == [key(1), key(2), key(3)]
 
     async def test_thousands_of_keys_are_loaded_in_one_call(self, views: ViewStore) -> None:
         rows: dict[bytes, bytes | None] = {key(n): b"%d" % n for n in range(5000)}
-        await views.save([batch(0, 1, rows)])
-        loaded = await views.load(BUILD, 0, [key(n) for n in range(6000)])
+        await views.save([batch(0, 1, rows, build=NUMBERS)])
+        loaded = await views.load(NUMBERS, 0, [key(n) for n in range(6000)])
         assert {k: row.encoded for k, row in loaded.items()} == rows
 
     async def test_builds_do_not_see_each_other(self, views: ViewStore) -> None:
-        other = "bank.v1.AccountBalance@2"
+        other = "names.v1.Name@2"
         await views.save([batch(0, 3, {key("a"): b"old"})])
         await views.save([batch(0, 1, {key("a"): b"new"}, build=other)])
         assert await views.get(BUILD, key("a")) == (PartialRow(0, 3, b"old"),)
@@ -153,7 +162,7 @@ class ViewStoreSuite:
     async def test_a_dropped_build_is_gone_and_cannot_be_saved_to_again(
         self, views: ViewStore
     ) -> None:
-        other = "bank.v1.AccountBalance@2"
+        other = "names.v1.Name@2"
         await views.save(
             [batch(0, 3, {key("a"): b"1"}), batch(0, 3, {key("a"): b"1"}, build=other)]
         )

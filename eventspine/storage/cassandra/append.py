@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from eventspine.storage.cassandra.buckets import Buckets
-from eventspine.storage.cassandra.session import Part, Verdict
+from eventspine.storage.cassandra.session import Verdict
+from eventspine.storage.cassandra.statements import Part
 from eventspine.storage.cassandra.store import CassandraStore
 from eventspine.storage.records import (
     GENESIS,

@@ -26,16 +26,11 @@ from cassandra.policies import (
     DCAwareRoundRobinPolicy,
     ExponentialReconnectionPolicy,
     FallthroughRetryPolicy,
-    RetryPolicy,
-    TokenAwarePolicy,
 )
 from cassandra.query import tuple_factory
 
 from eventspine.storage.errors import StackSetupError
 from eventspine.storage.stack import StackSettings, Tls
-
-READ = "read"
-WRITE = EXEC_PROFILE_DEFAULT
 
 CONSISTENCIES = {
     "QUORUM": (ConsistencyLevel.QUORUM, ConsistencyLevel.SERIAL),
@@ -56,6 +51,10 @@ async def connect(settings: StackSettings) -> Session:
             datacenter does not exist.
     """
     points = ", ".join(settings.contact_points)
+    if settings.consistency not in CONSISTENCIES:
+        raise StackSetupError(
+            f"consistency {settings.consistency!r} is not {' or '.join(CONSISTENCIES)}; correct it"
+        )
     try:
         cluster = await asyncio.to_thread(_cluster, settings)
     except UnresolvableContactPoints as error:
@@ -92,24 +91,21 @@ async def disconnect(session: Session) -> None:
 
 def _cluster(settings: StackSettings) -> Cluster:
     consistency, serial = CONSISTENCIES[settings.consistency]
-    nodes = TokenAwarePolicy(DCAwareRoundRobinPolicy(settings.local_datacenter))
-
-    def profile(retries: RetryPolicy) -> ExecutionProfile:
-        return ExecutionProfile(
-            load_balancing_policy=nodes,
-            retry_policy=retries,
-            consistency_level=consistency,
-            serial_consistency_level=serial,
-            request_timeout=settings.request_timeout_seconds,
-            row_factory=tuple_factory,
-        )
-
     credentials = settings.cassandra_credentials
     return Cluster(
         contact_points=[_address(point) for point in settings.contact_points],
-        # Only a read may be sent twice by the driver: a conditional statement that was carried out
-        # and is sent again finds itself refused by its own success.
-        execution_profiles={READ: profile(RetryPolicy()), WRITE: profile(FallthroughRetryPolicy())},
+        # What the driver itself sends is statements to prepare and changes of the schema; the rest
+        # goes by `Wire`, which sends nothing twice.
+        execution_profiles={
+            EXEC_PROFILE_DEFAULT: ExecutionProfile(
+                load_balancing_policy=DCAwareRoundRobinPolicy(settings.local_datacenter),
+                retry_policy=FallthroughRetryPolicy(),
+                consistency_level=consistency,
+                serial_consistency_level=serial,
+                request_timeout=settings.request_timeout_seconds,
+                row_factory=tuple_factory,
+            )
+        },
         auth_provider=credentials
         and PlainTextAuthProvider(credentials.username, credentials.password),
         ssl_context=settings.cassandra_tls and _tls(settings.cassandra_tls),

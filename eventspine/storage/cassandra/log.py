@@ -13,16 +13,12 @@ from typing import NamedTuple
 
 from eventspine.storage.cassandra.log_tables import ENTRIES_PER_BUCKET
 from eventspine.storage.cassandra.positions import CassandraPositions
-from eventspine.storage.cassandra.session import Part, Verdict
+from eventspine.storage.cassandra.settle import settled
+from eventspine.storage.cassandra.statements import Part
 from eventspine.storage.cassandra.store import CassandraStore
 from eventspine.storage.errors import LogMovedError, OutcomeUnknownError, StoreUnavailableError
 from eventspine.storage.records import LogEntry, LogPlace, StreamPlace
 
-SETTLE_SECONDS = 10.0
-"""How long a batch of unknown outcome is sent again."""
-
-_PAUSE_SECONDS_MIN = 0.05
-_PAUSE_SECONDS_MAX = 1.0
 _SEQUENCE_MAX = 2**63 - 1
 _PAGE_BYTES = 8 * 1024 * 1024
 _PAGE_ROWS_MAX = 5_000
@@ -137,7 +133,8 @@ class CassandraEventLog:
         parts: list[Part] = [(self._move, (last, batch, *key, end.head, end.batch))]
         insert = self._insert
         parts += [(insert, (*key, *entry[1:6])) for entry in entries]
-        await self._settle(partition, batch, parts)
+        if not await settled(self._session, parts, "last_batch", batch):
+            raise _moved(partition, "another place", after)
         if end.head is None:
             # Quickens the search for the end; where it is lost, the search goes bucket by bucket.
             hint = (self._tenant, partition, end.bucket, end.bucket + 1)
@@ -147,31 +144,6 @@ class CassandraEventLog:
         self._buckets[partition] = self._ends[partition].bucket
         noted = [(entry.stream, entry.stream_version, entry.sequence) for entry in entries]
         self._positions.note(partition, noted, last)
-
-    async def _settle(self, partition: int, batch: bytes, parts: Sequence[Part]) -> None:
-        """Sends a batch until it is known what became of it."""
-        clock = asyncio.get_running_loop().time
-        until, pause, unknown = clock() + SETTLE_SECONDS, _PAUSE_SECONDS_MIN, False
-        while True:
-            try:
-                verdict = await self._session.decide(*parts)
-                break
-            except (OutcomeUnknownError, StoreUnavailableError) as error:
-                # Once it may have been carried out, a later refusal says nothing of that.
-                unknown = unknown or isinstance(error, OutcomeUnknownError)
-                if not unknown:
-                    raise
-                if clock() > until:
-                    raise OutcomeUnknownError(f"the log may have the entries: {error}") from error
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _PAUSE_SECONDS_MAX)
-        if verdict.applied or _column(verdict, "last_batch") == batch:
-            return
-        if unknown:
-            raise OutcomeUnknownError(
-                "the log was extended by somebody else, perhaps behind the entries"
-            )
-        raise _moved(partition, _column(verdict, "head"), None)
 
     async def _end(self, partition: int) -> _End:
         """Looks where a partition ends, from the last bucket on that is known to have begun."""
@@ -224,10 +196,5 @@ def _behind(bucket: int, sequence: int, batch: bytes) -> _End:
     return _End(bucket + 1, sequence, None, None)
 
 
-def _column(verdict: Verdict, name: str) -> object:
-    return verdict.rows[0].get(name) if verdict.rows else None
-
-
-def _moved(partition: int, found: object, after: int | None) -> LogMovedError:
-    expected = "" if after is None else f", not at {after}"
-    return LogMovedError(f"log partition {partition} ends at {found}{expected}")
+def _moved(partition: int, found: object, after: int) -> LogMovedError:
+    return LogMovedError(f"log partition {partition} ends at {found}, not at {after}")

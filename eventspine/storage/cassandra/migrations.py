@@ -5,13 +5,15 @@ is a new migration with ALTER statements.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from eventspine.storage.cassandra.event_tables import EVENT_TABLES, STORE_TABLES
+from eventspine.storage.cassandra.hint_tables import HINT_TABLES
 from eventspine.storage.cassandra.log_tables import LOG_TABLES
+from eventspine.storage.cassandra.view_tables import VIEW_TABLES
 
 _NAMESPACE = UUID("6f1c2a64-3f0e-5d1b-9f2b-0d6f3c1e7a55")
 
@@ -39,6 +41,8 @@ MIGRATIONS = (
     Migration(1, "store", STORE_TABLES),
     Migration(2, "events", EVENT_TABLES),
     Migration(3, "log", LOG_TABLES),
+    Migration(4, "views", VIEW_TABLES),
+    Migration(5, "hints", HINT_TABLES),
 )
 """All of them, in order. A new one is put behind the last."""
 
@@ -95,10 +99,17 @@ def within(statement: str, keyspace: str) -> str:
     return statement.replace("{keyspace}", f'"{keyspace}"')
 
 
-def script(keyspace: str, replication: Mapping[str, int]) -> str:
-    """Returns the whole CQL, for operators who make the keyspace themselves."""
+def script(keyspace: str, replication: Mapping[str, int], tables: Iterable[str]) -> str:
+    """Returns the whole CQL, for operators who make the keyspace themselves.
+
+    Args:
+        keyspace: Its name.
+        replication: How many replicas in each datacenter.
+        tables: CQL of more tables, those of views, with `{keyspace}` before each table's name.
+    """
     statements = [keyspace_cql(keyspace, replication), records_table(keyspace)]
     for migration in MIGRATIONS:
         statements += [within(statement, keyspace) for statement in migration.statements]
         statements.append(record(migration, keyspace))
+    statements += [within(table, keyspace) for table in tables]
     return "".join(f"{statement};\n\n" for statement in statements)

@@ -3,7 +3,8 @@
 import asyncio
 import re
 import secrets
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 
 from eventspine.storage.cassandra.failures import StatementRefusedError
 from eventspine.storage.cassandra.migrations import (
@@ -95,8 +96,9 @@ async def _applied(session: CassandraSession) -> dict[int, str]:
     while True:
         try:
             return {number: checksum for number, checksum in await session.read(cql) if number > 0}
-        except StatementRefusedError:
-            # Another process is making it: a node lists a table a little before it knows it.
+        except (StatementRefusedError, StoreUnavailableError):
+            # Another process is making it: a node lists a table a little before it knows it, and
+            # in between it may fail in its own words.
             if asyncio.get_running_loop().time() > end:
                 raise
             await asyncio.sleep(_POLL_SECONDS)
@@ -130,16 +132,36 @@ def _pending(applied: dict[int, str], keyspace: str) -> list[Migration]:
     return [migration for migration in MIGRATIONS if migration.number not in applied]
 
 
+async def define_alone(session: CassandraSession, statements: Sequence[str]) -> None:
+    """Carries out statements that change the schema, one process at a time.
+
+    Raises:
+        StackSetupError: This program has not the right to, or the nodes do not agree.
+        StoreUnavailableError: Cassandra cannot answer at the moment.
+    """
+    async with _alone(session) as owner:
+        for statement in statements:
+            await _renew(session, owner)
+            await _define(session, statement)
+
+
 async def _migrate(session: CassandraSession) -> None:
     """Carries out what is pending, one process at a time."""
-    owner = secrets.token_hex(8)
-    await _lock(session, owner)
-    try:
+    async with _alone(session) as owner:
         for migration in _pending(await _applied(session), session.keyspace):
             for statement in migration.statements:
                 await _renew(session, owner)
                 await _define(session, within(statement, session.keyspace))
             await session.write((record(migration, session.keyspace), ()))
+
+
+@asynccontextmanager
+async def _alone(session: CassandraSession) -> AsyncIterator[str]:
+    """Keeps other processes from changing the schema; yields the name that the lock is under."""
+    owner = secrets.token_hex(8)
+    await _lock(session, owner)
+    try:
+        yield owner
     except OutcomeUnknownError as error:
         raise StoreUnavailableError("the schema could not be recorded; start again") from error
     finally:

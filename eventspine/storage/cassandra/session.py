@@ -1,24 +1,19 @@
-"""Statements to Cassandra and back; promise: an error tells whether anything may have been done.
-
-The driver works on a thread of its own. Its answers are handed over to the event loop in bursts:
-however many have arrived, the loop is woken once.
-"""
+"""Statements to Cassandra and back; promise: an error tells whether anything may have been done."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
-from cassandra.cluster import ResponseFuture, Session
-from cassandra.query import BatchStatement, BatchType, PreparedStatement
+from cassandra.cluster import NoHostAvailable, Session
+from cassandra.protocol import PreparedQueryNotFound, ResultMessage
 
 from eventspine.storage.cassandra import cluster
 from eventspine.storage.cassandra.failures import read_error, write_error
+from eventspine.storage.cassandra.statements import Part, Prepared, batch_message
+from eventspine.storage.cassandra.wire import Wire
 from eventspine.storage.stack import StackSettings
 
 Row = tuple[Any, ...]
-Part = tuple[str, Sequence[Any]]
-"""A statement of a batch: its CQL with question marks, and the values for these in order."""
 
 PAGE_ROWS = 1000
 _SCHEMA_SECONDS = 60.0
@@ -44,32 +39,27 @@ class Page(NamedTuple):
     state: bytes | None
 
 
-class _Answer(NamedTuple):
-    future: "asyncio.Future[_Answer]"
-    rows: Any
-    error: Exception | None
-    columns: Sequence[str]
-    state: bytes | None
-
-
 class CassandraSession:
     """Statements of one process to one keyspace. To be used on one event loop.
 
     Statements are texts, the same text for the same statement each time, and are prepared once.
-    Values take the driver's types: int, str, bytes, None. Table names have to be qualified, which
-    `table` does.
+    Values take the driver's types: int, str, bytes, list, None. Table names have to be qualified,
+    which `table` does.
     """
 
     def __init__(self, session: Session, settings: StackSettings) -> None:
         """Uses an open session of the driver; `open` makes one."""
         self._session = session
         self._keyspace = settings.keyspace
-        self._loop = asyncio.get_running_loop()
-        self._slots = asyncio.Semaphore(settings.requests_in_flight_max)
-        self._arrived: deque[_Answer] = deque()
-        self._awake = False
-        self._prepared: dict[str, PreparedStatement] = {}
-        self._preparing: dict[str, asyncio.Task[PreparedStatement]] = {}
+        self._consistencies = cluster.CONSISTENCIES[settings.consistency]
+        self._wire = Wire(
+            session,
+            settings.keyspace,
+            timeout_seconds=settings.request_timeout_seconds,
+            in_flight_max=settings.requests_in_flight_max,
+        )
+        self._prepared: dict[str, Prepared] = {}
+        self._preparing: dict[str, asyncio.Task[Prepared]] = {}
 
     @classmethod
     async def open(cls, settings: StackSettings) -> "CassandraSession":
@@ -121,12 +111,24 @@ class CassandraSession:
         Raises:
             StoreUnavailableError: Cassandra cannot read at the moment.
         """
-        bound = (await self._prepare(cql)).bind(values)
-        bound.fetch_size = rows_max
-        answer = await self._ask(bound, profile=cluster.READ, paging_state=state)
-        if answer.error is not None:
-            raise read_error(answer.error) from answer.error
-        return Page(answer.rows or [], answer.state)
+        prepared = await self._prepare(cql)
+        message = prepared.message(
+            values, self._consistencies, page_rows=rows_max, paging_state=state
+        )
+        try:
+            try:
+                response = await self._ask([cql], message, prepared, values)
+            except NoHostAvailable:
+                raise
+            except Exception as first:
+                try:
+                    response = await self._ask([cql], message, prepared, values, skip_nodes=1)
+                except NoHostAvailable:
+                    # There is no second node.
+                    raise first from None
+        except Exception as error:
+            raise read_error(error) from error
+        return Page(response.parsed_rows or [], response.paging_state)
 
     async def pages(
         self, cql: str, values: Sequence[Any] = (), *, rows_max: int = PAGE_ROWS
@@ -153,9 +155,7 @@ class CassandraSession:
             OutcomeUnknownError: They may have been carried out, or may be later.
             StoreUnavailableError: None was carried out.
         """
-        answer = await self._ask(await self._bind(parts))
-        if answer.error is not None:
-            raise write_error(answer.error, conditional=False) from answer.error
+        await self._change(parts, conditional=False)
 
     async def decide(self, *parts: Part) -> Verdict:
         """Carries out statements with conditions, of one Cassandra partition, all or none.
@@ -165,14 +165,13 @@ class CassandraSession:
                 same again settles it, as far as its conditions tell its own success from others'.
             StoreUnavailableError: None was carried out.
         """
-        answer = await self._ask(await self._bind(parts))
-        if answer.error is not None:
-            raise write_error(answer.error, conditional=True) from answer.error
+        response = await self._change(parts, conditional=True)
+        rows = response.parsed_rows
         # The first column says whether; those behind it are there only if not.
-        if answer.rows[0][0]:
+        if rows[0][0]:
             return Verdict(True, [])
-        columns = answer.columns
-        return Verdict(False, [dict(zip(columns, row, strict=True)) for row in answer.rows])
+        columns = response.column_names
+        return Verdict(False, [dict(zip(columns, row, strict=True)) for row in rows])
 
     async def define(self, cql: str) -> bool:
         """Changes the schema, and returns whether all nodes that are up have taken it over.
@@ -181,9 +180,10 @@ class CassandraSession:
             OutcomeUnknownError: It may have been changed.
             StoreUnavailableError: It was not changed; `cause` says why.
         """
-        answer = await self._ask(cql, timeout=_SCHEMA_SECONDS)
-        if answer.error is not None:
-            raise write_error(answer.error, conditional=False) from answer.error
+        try:
+            await asyncio.to_thread(self._session.execute, cql, timeout=_SCHEMA_SECONDS)
+        except Exception as error:
+            raise write_error(error, conditional=False) from error
         control = self._session.cluster.control_connection
         return bool(
             await asyncio.to_thread(control.wait_for_schema_agreement, wait_time=_SCHEMA_SECONDS)
@@ -199,16 +199,44 @@ class CassandraSession:
         """Closes the connections; what is on its way fails. Calling it again is harmless."""
         await cluster.disconnect(self._session)
 
-    async def _bind(self, parts: Sequence[Part]) -> Any:
-        if len(parts) == 1:
-            cql, values = parts[0]
-            return (await self._prepare(cql)).bind(values)
-        batch = BatchStatement(BatchType.UNLOGGED)
-        for cql, values in parts:
-            batch.add(self._prepared.get(cql) or await self._prepare(cql), values)
-        return batch
+    async def _change(self, parts: Sequence[Part], *, conditional: bool) -> ResultMessage:
+        known = self._prepared
+        bound = [(known.get(cql) or await self._prepare(cql), values) for cql, values in parts]
+        prepared, values = bound[0]
+        if len(bound) == 1:
+            message = prepared.message(values, self._consistencies)
+        else:
+            message = batch_message(bound, self._consistencies)
+        try:
+            return await self._ask([cql for cql, _ in parts], message, prepared, values)
+        except Exception as error:
+            raise write_error(error, conditional=conditional) from error
 
-    async def _prepare(self, cql: str) -> PreparedStatement:
+    async def _ask(
+        self,
+        statements: Sequence[str],
+        message: Any,
+        prepared: Prepared,
+        values: Sequence[Any],
+        *,
+        skip_nodes: int = 0,
+    ) -> ResultMessage:
+        """Sends a message by the partition key of its first statement."""
+        key = None if self._wire.has_one_node else prepared.routing_key(values)
+        metadata = prepared.result_metadata
+        try:
+            return await self._wire.ask(
+                message, key=key, result_metadata=metadata, skip_nodes=skip_nodes
+            )
+        except PreparedQueryNotFound:
+            # The node has forgotten it, and has done nothing.
+            for cql in set(statements):
+                await asyncio.to_thread(self._session.prepare, cql)
+            return await self._wire.ask(
+                message, key=key, result_metadata=metadata, skip_nodes=skip_nodes
+            )
+
+    async def _prepare(self, cql: str) -> Prepared:
         prepared = self._prepared.get(cql)
         if prepared is None:
             task = self._preparing.get(cql)
@@ -219,51 +247,10 @@ class CassandraSession:
             prepared = await asyncio.shield(task)
         return prepared
 
-    async def _prepare_now(self, cql: str) -> PreparedStatement:
+    async def _prepare_now(self, cql: str) -> Prepared:
         try:
-            prepared = await asyncio.to_thread(self._session.prepare, cql)
+            prepared = Prepared(await asyncio.to_thread(self._session.prepare, cql))
         except Exception as error:
             raise read_error(error) from error
         self._prepared[cql] = prepared
         return prepared
-
-    async def _ask(self, statement: Any, **options: Any) -> _Answer:
-        """Sends a statement, and waits for its answer."""
-        await self._slots.acquire()
-        future: asyncio.Future[_Answer] = self._loop.create_future()
-        profile = options.pop("profile", cluster.WRITE)
-        try:
-            response = self._session.execute_async(statement, execution_profile=profile, **options)
-        except BaseException:
-            self._slots.release()
-            raise
-        response.add_callbacks(
-            self._succeeded, self._failed, (response, future), None, (future,), None
-        )
-        return await future
-
-    def _succeeded(self, rows: Any, response: ResponseFuture, future: Any) -> None:
-        self._deliver(
-            _Answer(future, rows, None, response._col_names or (), response._paging_state)
-        )
-
-    def _failed(self, error: Exception, future: Any) -> None:
-        self._deliver(_Answer(future, None, error, (), None))
-
-    def _deliver(self, answer: _Answer) -> None:
-        """Hands an answer over to the event loop, from the driver's thread."""
-        self._arrived.append(answer)
-        if not self._awake:
-            self._awake = True
-            self._loop.call_soon_threadsafe(self._take)
-
-    def _take(self) -> None:
-        """Gives out all answers that have arrived, on the event loop."""
-        # Before the first is taken: what arrives from here on wakes the loop again.
-        self._awake = False
-        arrived = self._arrived
-        while arrived:
-            answer = arrived.popleft()
-            self._slots.release()
-            if not answer.future.done():
-                answer.future.set_result(answer)

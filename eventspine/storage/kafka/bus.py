@@ -13,14 +13,16 @@ from confluent_kafka import Message
 from eventspine.storage.bus import LocalBus
 from eventspine.storage.errors import BusUnavailableError
 from eventspine.storage.kafka.group import GroupReader
+from eventspine.storage.kafka.logs import log
 from eventspine.storage.kafka.messages import (
+    LeftOut,
     UnknownMessageError,
     decoded_change,
     decoded_record,
     encoded,
 )
 from eventspine.storage.kafka.send import Sender
-from eventspine.storage.kafka.settings import KafkaSettings, log
+from eventspine.storage.kafka.settings import KafkaSettings
 from eventspine.storage.kafka.share import Share
 from eventspine.storage.kafka.tail import TopicTail
 from eventspine.storage.kafka.topics import prepare
@@ -122,7 +124,7 @@ class KafkaBus:
             ) from error
 
 
-def _decoder(channel: str) -> Callable[[Message], BusMessage | None]:
+def _decoder(channel: str) -> Callable[[Message], BusMessage | LeftOut | None]:
     return _change if channel == "changes" else _record
 
 
@@ -140,8 +142,8 @@ def _record(message: Message) -> BusMessage | None:
         return None
 
 
-def _change(message: Message) -> BusMessage | None:
-    """Decodes a change; None where one was left out, or is of a kind of a later version."""
+def _change(message: Message) -> BusMessage | LeftOut | None:
+    """Decodes a change; None for a message of somebody else, or of a kind of a later version."""
     try:
         return decoded_change(message.value() or b"")
     except UnknownMessageError as error:

@@ -9,6 +9,7 @@ from typing import Self
 from confluent_kafka import Message
 
 from eventspine.storage.kafka.membership import Membership, Place
+from eventspine.storage.kafka.messages import LeftOut
 from eventspine.storage.kafka.settings import KafkaSettings
 from eventspine.storage.ports import BusMessage
 
@@ -18,15 +19,32 @@ WAITING_MESSAGES_MAX = 20_000
 WAITING_BYTES_MAX = 64 * 1024 * 1024
 """From how many bytes on."""
 
-Decode = Callable[[Message], BusMessage | None]
-"""Decodes a message; None leaves it out."""
+Decode = Callable[[Message], BusMessage | LeftOut | None]
+"""Decodes a message; None passes it over."""
 
 
 class GroupReader:
     """One consumer of a group, and the batch that it works on."""
 
-    def __init__(self, settings: KafkaSettings, topic: str, group: str, decode: Decode) -> None:
-        """Joins the group, in the background."""
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topic: str,
+        group: str,
+        decode: Decode,
+        *,
+        messages_max: int = WAITING_MESSAGES_MAX,
+    ) -> None:
+        """Joins the group, in the background.
+
+        Args:
+            settings: How to reach Kafka.
+            topic: What to read.
+            group: The group's full name.
+            decode: Decodes a message; called in the reader's thread.
+            messages_max: From how many messages on that wait for a step no more are read.
+        """
+        self._messages_max = messages_max
         self._decode = decode
         self._loop = asyncio.get_running_loop()
         self._filled = asyncio.Event()
@@ -80,11 +98,11 @@ class GroupReader:
             for message, term, told in decoded:
                 partition = message.partition() or 0
                 self._reached[partition] = Place(term, (message.offset() or 0) + 1)
-                if told is not None:
+                if told is not None and not isinstance(told, LeftOut):
                     self._waiting.setdefault(partition, []).append(told)
                     self._count += 1
                     self._bytes += len(message)
-            full = self._count >= WAITING_MESSAGES_MAX or self._bytes >= WAITING_BYTES_MAX
+            full = self._count >= self._messages_max or self._bytes >= WAITING_BYTES_MAX
         if full:
             self._membership.rest(full=True)
         self._loop.call_soon_threadsafe(self._filled.set)

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from eventspine.storage.kafka.settings import KafkaSettings, log, new_consumer
+from eventspine.storage.kafka.logs import log
+from eventspine.storage.kafka.settings import KafkaSettings, new_consumer
 
 POLL_SECONDS = 0.1
 """How long the thread waits for messages before it looks whether it is to end."""

@@ -56,6 +56,13 @@ class Encoded(NamedTuple):
     headers: Headers
 
 
+class LeftOut(NamedTuple):
+    """In place of a change that was too large for the bus."""
+
+    build_id: str
+    partition: int
+
+
 class UnknownMessageError(Exception):
     """A message of a topic is none of ours; it is left out. The text says why."""
 
@@ -87,13 +94,14 @@ def decoded_record(partition: int, key: bytes, value: bytes, headers: Headers) -
             int(known["ce_streamversion"]),
             known["ce_type"].decode(),
             value,
+            known.get("ce_republished") == b"true",
         )
     except (KeyError, ValueError, AttributeError) as error:
         raise UnknownMessageError(f"no header of a record: {error!r}") from error
 
 
-def decoded_change(value: bytes) -> BusMessage | None:
-    """Decodes a message of `changes`; None says that a change was left out.
+def decoded_change(value: bytes) -> BusMessage | LeftOut:
+    """Decodes a message of `changes`.
 
     Raises:
         UnknownMessageError: It is no change that this version knows.
@@ -113,7 +121,7 @@ def decoded_change(value: bytes) -> BusMessage | None:
     if kind == "builds":
         return BuildsChange(change.builds.view)
     if kind == "left_out":
-        return None
+        return LeftOut(change.left_out.build_id, change.left_out.partition)
     raise UnknownMessageError("a kind of change that this version does not know")
 
 
@@ -131,6 +139,8 @@ def _record(entry: LogEntry, source: str) -> Encoded:
         ("ce_logpartition", b"%d" % entry.partition),
         ("ce_sequence", b"%d" % entry.sequence),
     ]
+    if entry.republished:
+        headers.append(("ce_republished", b"true"))
     if metadata:
         headers += [(name, metadata[name].encode()) for name in TRACE_KEYS if name in metadata]
     return Encoded(stream, entry.encoded, headers)

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from eventspine.storage.errors import BusUnavailableError
+from eventspine.storage.kafka.logs import log
 from eventspine.storage.kafka.messages import CHANGE_BYTES_MAX, Encoded
-from eventspine.storage.kafka.settings import KafkaSettings, log, new_producer
+from eventspine.storage.kafka.settings import KafkaSettings, new_producer
 
 IN_FLIGHT_MAX = 50_000
 """How many messages may be on their way; publications wait for room."""

@@ -3,8 +3,7 @@
 The promise of a topic's name lives here too: `<prefix>.<channel>`.
 """
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,14 +11,13 @@ from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from eventspine.storage.errors import BusSetupError
+from eventspine.storage.kafka.logs import log
+from eventspine.storage.stack import StackSettings
 
 CHANNELS = ("events", "log", "changes")
 """The channels of the bus; each is one topic."""
 
 DAY_SECONDS = 24 * 60 * 60
-
-log = logging.getLogger("eventspine.kafka")
-"""Where all of this folder logs to, and the driver too."""
 
 _OWN_PREFIXES = ("ssl.", "sasl.", "enable.ssl.", "enable.sasl.", "broker.address.", "socket.")
 _OWN_NAMES = ("security.protocol", "client.rack", "client.dns.lookup", "https.ca.location")
@@ -59,8 +57,11 @@ class KafkaSettings:
         """Refuses properties that would change what the bus promises.
 
         Raises:
-            BusSetupError: A property of `client` is not one for the connection.
+            BusSetupError: A property of `client` is not one for the connection, or no server is
+                named.
         """
+        if not self.bootstrap_servers.strip():
+            raise BusSetupError("no bootstrap server of Kafka is named; name one, as host:port")
         for name in self.client:
             if name not in _OWN_NAMES and not name.startswith(_OWN_PREFIXES):
                 raise BusSetupError(
@@ -100,6 +101,40 @@ class KafkaSettings:
             **self.client,
             **more,
         }
+
+
+def bus_settings(stack: StackSettings, partitions: int) -> KafkaSettings:
+    """Returns the bus's part of the settings of a stack.
+
+    Args:
+        stack: How to reach the stack.
+        partitions: How many log partitions its store has.
+    """
+    return KafkaSettings(
+        bootstrap_servers=",".join(stack.bootstrap_servers),
+        prefix=stack.topic_prefix or stack.keyspace,
+        partitions=partitions,
+        client=dict(_connection(stack)),
+        create_topics=stack.create_schema,
+        replication=stack.topic_replication,
+    )
+
+
+def _connection(stack: StackSettings) -> Iterator[tuple[str, str]]:
+    """Yields the driver's properties of an encrypted or authenticated connection."""
+    tls, credentials = stack.kafka_tls, stack.kafka_credentials
+    protocol = "SASL_" if credentials is not None else ""
+    yield "security.protocol", f"{protocol}{'PLAINTEXT' if tls is None else 'SSL'}"
+    if credentials is not None:
+        yield "sasl.mechanism", stack.kafka_sasl_mechanism
+        yield "sasl.username", credentials.username
+        yield "sasl.password", credentials.password
+    if tls is not None:
+        yield "ssl.ca.location", str(tls.ca_file)
+        yield "ssl.endpoint.identification.algorithm", "https" if tls.check_hostname else "none"
+        if tls.certificate_file is not None:
+            yield "ssl.certificate.location", str(tls.certificate_file)
+            yield "ssl.key.location", str(tls.key_file or tls.certificate_file)
 
 
 def new_admin(settings: KafkaSettings, more: Mapping[str, Any]) -> AdminClient:

@@ -20,20 +20,22 @@ from confluent_kafka import (
 )
 
 from eventspine.storage.bus import LocalBus
+from eventspine.storage.kafka.logs import log
 from eventspine.storage.kafka.membership import (
     BURST_MESSAGES_MAX,
     POLL_SECONDS,
     QUEUED_KIBIBYTES_MAX,
     RETRY_SECONDS,
 )
-from eventspine.storage.kafka.settings import KafkaSettings, log, new_consumer
+from eventspine.storage.kafka.messages import LeftOut
+from eventspine.storage.kafka.settings import KafkaSettings, new_consumer
 from eventspine.storage.ports import BusMessage
 
 BURSTS_MAX = 8
 """How many bursts may wait for the event loop; the thread reads no further meanwhile."""
 
-Decode = Callable[[Message], BusMessage | None]
-"""Decodes a message; None says that a change was left out."""
+Decode = Callable[[Message], BusMessage | LeftOut | None]
+"""Decodes a message; None passes it over."""
 
 
 class TopicTail:
@@ -130,9 +132,9 @@ class TopicTail:
                 self._judge(error)
                 continue
             told = self._decode(message)
-            if told is None:
+            if isinstance(told, LeftOut):
                 left_out = True
-            else:
+            elif told is not None:
                 batch.append(told)
         while not self._bursts.acquire(timeout=POLL_SECONDS):
             if self._closing.is_set():

@@ -15,8 +15,9 @@ from confluent_kafka.admin._metadata import ClusterMetadata, TopicMetadata
 from confluent_kafka.cimpl import NewTopic
 
 from eventspine.storage.errors import BusSetupError
+from eventspine.storage.kafka.logs import log
 from eventspine.storage.kafka.messages import CHANGE_BYTES_MAX, RECORD_BYTES_MAX
-from eventspine.storage.kafka.settings import CHANNELS, KafkaSettings, log, new_admin
+from eventspine.storage.kafka.settings import CHANNELS, KafkaSettings, new_admin
 
 REPLICATION = 3
 """How many brokers hold a copy, where there are so many."""
@@ -40,7 +41,8 @@ def prepare(settings: KafkaSettings) -> None:
             Topics may have been made.
     """
     said: list[KafkaError] = []
-    admin = new_admin(settings, {"error_cb": said.append})
+    # What it says goes into the error, and nowhere else.
+    admin = new_admin(settings, {"error_cb": said.append, "log_level": 0})
     deadline = time.monotonic() + settings.start_timeout_seconds
     cluster = _cluster(admin, settings, said)
     missing = [channel for channel in CHANNELS if settings.topic(channel) not in cluster.topics]
@@ -69,6 +71,8 @@ def _cluster(
     try:
         return admin.list_topics(timeout=settings.start_timeout_seconds)
     except KafkaException as error:
+        # What the client's threads have met is told when it is polled.
+        admin.poll(POLL_SECONDS)
         codes = [one.code() for one in said]
         cures = [cure for code, cure in _CURES.items() if code in codes]
         cure = (

@@ -1,0 +1,231 @@
+"""Requests on the driver's connections; promise: sent at most once, and always an end.
+
+The driver keeps the connections, the nodes and the ring. Its own request object (`ResponseFuture`)
+is left out: it costs three times what is here, most of it for retries and timers of its own, which
+an append must not have.
+Source: `ResponseFuture._query`, `_set_result` and `_on_timeout` of cassandra-driver 3.30, whose
+dealings with a connection are repeated here step by step.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from cassandra import OperationTimedOut
+from cassandra.cluster import NoHostAvailable, Session
+from cassandra.connection import (
+    ConnectionBusy,
+    ConnectionException,
+    ConnectionShutdown,
+)
+from cassandra.pool import NoConnectionsAvailable
+from cassandra.protocol import ProtocolHandler, ResultMessage
+
+_LOG = logging.getLogger(__name__)
+
+_encode = ProtocolHandler.encode_message
+_decode = ProtocolHandler.decode_message
+
+_BUSY_SECONDS = 0.005
+_SWEEP_SECONDS = 0.1
+
+
+class _Request:
+    """A request on its way."""
+
+    __slots__ = ("answer", "connection", "deadline", "done", "pool", "request_id")
+
+    def __init__(self, answer: "asyncio.Future[Any]", deadline: float) -> None:
+        self.answer = answer
+        self.deadline = deadline
+        self.done = False
+        self.connection: Any = None
+        self.pool: Any = None
+        self.request_id = 0
+
+
+class Wire:
+    """Sends messages and waits for their answers. To be used on one event loop."""
+
+    def __init__(
+        self, session: Session, keyspace: str, *, timeout_seconds: float, in_flight_max: int
+    ) -> None:
+        """Uses the connections of an open session of the driver."""
+        self._session = session
+        self._keyspace = keyspace
+        self._timeout_seconds = timeout_seconds
+        self._loop = asyncio.get_running_loop()
+        self._slots = asyncio.Semaphore(in_flight_max)
+        self._arrived: deque[tuple[_Request, Any]] = deque()
+        self._awake = False
+        # In the order of their deadlines, because all have the same time.
+        self._waiting: dict[_Request, None] = {}
+        self._sweeping = False
+        self._turn = 0
+
+    @property
+    def has_one_node(self) -> bool:
+        """Whether there is no choice of a node, so that no routing key is needed."""
+        return len(self._session._pools) < 2
+
+    async def ask(
+        self,
+        message: Any,
+        *,
+        key: bytes | None = None,
+        result_metadata: Any = None,
+        skip_nodes: int = 0,
+    ) -> ResultMessage:
+        """Sends a message to one node, and returns its answer.
+
+        Args:
+            message: A message of the driver's protocol.
+            key: The encoded partition key, so that a replica is asked; None: any node.
+            result_metadata: The columns of the result, where the message asks to leave them out.
+            skip_nodes: How many nodes to leave out that would be asked first.
+
+        Raises:
+            NoHostAvailable: It was not sent.
+            Exception: Any other error of the driver, or of the node: it was sent.
+        """
+        await self._slots.acquire()
+        request = _Request(self._loop.create_future(), self._loop.time() + self._timeout_seconds)
+        try:
+            await self._send(request, message, key, result_metadata, skip_nodes)
+        except BaseException:
+            if not request.done:
+                self._slots.release()
+            raise
+        response = await request.answer
+        if isinstance(response, ResultMessage):
+            return response
+        raise response.to_exception() if hasattr(response, "to_exception") else response
+
+    async def _send(
+        self, request: _Request, message: Any, key: bytes | None, metadata: Any, skip_nodes: int
+    ) -> None:
+        """Gives a message to the first node that takes it; waits while all are busy."""
+        while True:
+            errors: dict[Any, Exception] = {}
+            busy = False
+            for host in islice(self._nodes(key), skip_nodes, None):
+                try:
+                    self._give(request, self._pool(host), message, metadata)
+                except (ConnectionBusy, NoConnectionsAvailable) as error:
+                    busy = True
+                    errors[host] = error
+                except ConnectionException as error:
+                    errors[host] = error
+                else:
+                    return
+            if not busy or self._loop.time() > request.deadline:
+                raise NoHostAvailable("Unable to send", errors)
+            await asyncio.sleep(_BUSY_SECONDS)
+
+    def _nodes(self, key: bytes | None) -> Iterator[Any]:
+        """Yields nodes: the replicas of the key in the ring's order, and then all others in turn.
+
+        That a stream's appends go to the same replica keeps the nodes from contending for it.
+        """
+        pools = self._session._pools
+        first = []
+        if key is not None and len(pools) > 1:
+            metadata = self._session.cluster.metadata
+            first = [host for host in metadata.get_replicas(self._keyspace, key) if host in pools]
+            yield from first
+        others = [host for host in list(pools) if host not in first]
+        self._turn += 1
+        for place in range(len(others)):
+            yield others[(self._turn + place) % len(others)]
+
+    def _pool(self, host: Any) -> Any:
+        pool = self._session._pools.get(host)
+        if pool is None or pool.is_shutdown:
+            raise ConnectionException("marked as down", host)
+        return pool
+
+    def _give(self, request: _Request, pool: Any, message: Any, metadata: Any) -> None:
+        """Sends a message by a node's connection.
+
+        Raises:
+            ConnectionException: The node cannot take it; it was not sent.
+        """
+        connection, request_id = pool.borrow_connection(timeout=0)
+        request.pool, request.connection, request.request_id = pool, connection, request_id
+        self._waiting[request] = None
+        try:
+            connection.send_msg(
+                message,
+                request_id,
+                partial(self._arrive, request),
+                _encode,
+                _decode,
+                metadata or [],
+            )
+        except BaseException:
+            del self._waiting[request]
+            # Either it was not even registered, or it cannot be encoded.
+            connection._requests.pop(request_id, None)
+            with connection.lock:
+                connection.request_ids.append(request_id)
+            pool.return_connection(connection)
+            raise
+        if not self._sweeping:
+            self._sweeping = True
+            self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    def _arrive(self, request: _Request, response: Any) -> None:
+        """Takes an answer on the driver's thread, and sees that the event loop gets it."""
+        request.pool.return_connection(request.connection)
+        if isinstance(response, ConnectionException) and not isinstance(
+            response, ConnectionShutdown
+        ):
+            request.connection.defunct(response)
+        self._arrived.append((request, response))
+        # One wake-up serves all that arrive until the loop comes to it.
+        if not self._awake:
+            self._awake = True
+            self._loop.call_soon_threadsafe(self._take)
+
+    def _take(self) -> None:
+        """Gives out all answers that have arrived, on the event loop."""
+        # Before the first is taken: what arrives from here on wakes the loop again.
+        self._awake = False
+        arrived = self._arrived
+        while arrived:
+            request, response = arrived.popleft()
+            if not request.done:
+                self._end(request, response)
+
+    def _end(self, request: _Request, response: Any) -> None:
+        request.done = True
+        self._waiting.pop(request, None)
+        self._slots.release()
+        if not request.answer.done():
+            request.answer.set_result(response)
+
+    def _sweep(self) -> None:
+        """Ends the requests whose time is over."""
+        now = self._loop.time()
+        for request in list(self._waiting):
+            if request.deadline > now:
+                break
+            self._abandon(request)
+        self._sweeping = bool(self._waiting)
+        if self._sweeping:
+            self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    def _abandon(self, request: _Request) -> None:
+        """Ends a request without an answer; its number is not used again before that has come."""
+        connection = request.connection
+        if connection._requests.pop(request.request_id, None) is not None:
+            with connection.lock:
+                connection.orphaned_request_ids.add(request.request_id)
+                if len(connection.orphaned_request_ids) >= connection.orphaned_threshold:
+                    connection.orphaned_threshold_reached = True
+            request.pool.return_connection(connection, stream_was_orphaned=True)
+        self._end(request, OperationTimedOut())

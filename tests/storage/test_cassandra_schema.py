@@ -1,0 +1,147 @@
+"""Making and checking a keyspace on a real server: at once, without the right to, and wrongly."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from eventspine.storage.cassandra.migrations import MIGRATIONS, script
+from eventspine.storage.cassandra.session import CassandraSession
+from eventspine.storage.cassandra.store import CassandraStore
+from eventspine.storage.errors import StackSetupError
+from eventspine.storage.stack import StackSettings
+from tests.storage.cassandra_keyspace import drop, settings_for
+
+
+@pytest.fixture
+async def settings(cassandra: str) -> AsyncIterator[StackSettings]:
+    """Settings of a keyspace that does not exist yet."""
+    settings = settings_for(cassandra)
+    yield settings
+    await drop(settings)
+
+
+@pytest.fixture
+async def session(settings: StackSettings) -> AsyncIterator[CassandraSession]:
+    session = await CassandraSession.open(settings)
+    yield session
+    await session.close()
+
+
+async def opened(settings: StackSettings) -> CassandraStore:
+    """Opens a store, and closes it again."""
+    store = await CassandraStore.open(settings)
+    await store.close()
+    return store
+
+
+async def test_processes_that_start_at_once_make_one_store(
+    settings: StackSettings, session: CassandraSession
+) -> None:
+    stores = await asyncio.gather(*[opened(settings) for _ in range(4)])
+    assert len({store.identity.store_id for store in stores}) == 1
+    rows = await session.read(f"SELECT number, checksum, owner FROM {session.table('migrations')}")
+    assert sorted(rows) == [(m.number, m.checksum, None) for m in MIGRATIONS]
+    assert (stores[0].partitions, stores[0].events_per_bucket) == (16, 100_000)
+    assert "QUORUM of its replicas (1 in" in stores[0].identity.durability
+    again = await opened(replace(settings, create_schema=False))
+    assert again.identity == stores[0].identity
+
+
+async def test_what_operators_are_given_is_all_that_is_needed(
+    settings: StackSettings, session: CassandraSession
+) -> None:
+    checking = replace(settings, create_schema=False, partitions=3)
+    with pytest.raises(StackSetupError, match="does not exist; apply the output of"):
+        await opened(checking)
+    (datacenter,) = session.nodes
+    statements = script(settings.keyspace, {datacenter: 1}, []).split(";\n\n")
+    keyspace, *tables, nothing = statements
+    assert nothing == ""
+    await session.define(keyspace)
+    with pytest.raises(StackSetupError, match="lacks store, events"):
+        await opened(checking)
+    for statement in tables:
+        assert await session.define(statement)
+    assert (await opened(checking)).partitions == 3
+
+
+async def test_a_process_that_died_while_it_changed_the_schema_is_made_good(
+    settings: StackSettings, session: CassandraSession
+) -> None:
+    await opened(settings)
+    migrations = session.table("migrations")
+    last = MIGRATIONS[-1].number
+    await session.write((f"DELETE FROM {migrations} WHERE number = ?", (last,)))
+    await opened(settings)
+    assert await session.read(f"SELECT name FROM {migrations} WHERE number = ?", (last,))
+
+
+async def test_a_keyspace_of_a_newer_or_another_program_is_refused(
+    settings: StackSettings, session: CassandraSession
+) -> None:
+    await opened(settings)
+    insert = f"INSERT INTO {session.table('migrations')} (number, name, checksum) VALUES (?, ?, ?)"
+    newer = len(MIGRATIONS) + 1
+    await session.write((insert, (newer, "newer", "x")))
+    with pytest.raises(StackSetupError, match="use a newer version of the program"):
+        await opened(settings)
+    await session.write(
+        (f"DELETE FROM {session.table('migrations')} WHERE number = ?", (newer,)),
+    )
+    await session.write((insert, (2, "events", "another")))
+    with pytest.raises(StackSetupError, match=r"migration 2 \(events\)"):
+        await opened(settings)
+
+
+async def test_a_table_that_is_gone_is_missed(
+    settings: StackSettings, session: CassandraSession
+) -> None:
+    await opened(settings)
+    await session.define(f"DROP TABLE {session.table('snapshots')}")
+    with pytest.raises(StackSetupError, match="lacks the tables snapshots"):
+        await opened(settings)
+
+
+async def test_what_was_fixed_when_the_keyspace_was_made_cannot_be_set_otherwise(
+    settings: StackSettings,
+) -> None:
+    made = replace(settings, partitions=4, events_per_bucket=50)
+    await opened(made)
+    found = await opened(settings)
+    assert (found.partitions, found.events_per_bucket) == (4, 50)
+    for wrong in (
+        {"partitions": 5},
+        {"events_per_bucket": 51},
+        {"consistency": "LOCAL_QUORUM"},
+    ):
+        (name,) = wrong
+        with pytest.raises(StackSetupError, match=f"was made with {name}"):
+            await opened(replace(made, **wrong))
+
+
+async def test_a_replication_that_cannot_work_or_was_not_asked_for_is_refused(
+    settings: StackSettings, session: CassandraSession
+) -> None:
+    (datacenter,) = session.nodes
+    for replication, text in (
+        ({datacenter: 3}, "no quorum is possible"),
+        ({"nowhere": 1}, "which does not exist"),
+    ):
+        with pytest.raises(StackSetupError, match=text):
+            await opened(replace(settings, replication=replication))
+    await opened(replace(settings, replication={datacenter: 1}))
+    with pytest.raises(StackSetupError, match="the settings ask for"):
+        await opened(replace(settings, replication={datacenter: 2}))
+
+
+async def test_a_datacenter_that_does_not_exist_is_refused(settings: StackSettings) -> None:
+    with pytest.raises(StackSetupError, match=r"no datacenter 'nowhere'.*it has: "):
+        await opened(replace(settings, local_datacenter="nowhere"))
+
+
+async def test_a_keyspace_is_named_so_that_it_can_be_quoted(settings: StackSettings) -> None:
+    for name in ("", "1st", 'a"b', "a" * 49, "é"):
+        with pytest.raises(StackSetupError, match="is not a name"):
+            await opened(replace(settings, keyspace=name))

@@ -1,0 +1,206 @@
+"""The Cassandra backend against the suites of ViewStore and ViewRegistry, on a real server."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+
+import pytest
+
+from eventspine.storage.cassandra.registry import CassandraViewRegistry
+from eventspine.storage.cassandra.store import CassandraStore
+from eventspine.storage.cassandra.view_schema import prepare_view_tables
+from eventspine.storage.cassandra.view_tables import Column, ViewTable
+from eventspine.storage.cassandra.views import CassandraViewStore
+from eventspine.storage.errors import ProgressMovedError
+from eventspine.storage.keys import encode_key
+from eventspine.storage.records import KeyedRow, PartialRow, ViewBatch
+from eventspine.storage.stack import StackSettings
+from tests.storage.cassandra_keyspace import as_new_tenant, new_keyspace
+from tests.storage.view_registry_suite import VIEW, Opened, ViewRegistrySuite, parked, parking
+from tests.storage.view_store_suite import BUILD, PAIRS, ViewStoreSuite, batch, key, keys_of
+
+NAME = Column("name", "text")
+NUMBER = Column("number", "bigint")
+TABLES = {
+    table.view: table
+    for table in (
+        ViewTable("names.v1.Name", (NAME,), 1),
+        ViewTable("names.v1.Number", (NUMBER,), 1),
+        ViewTable("names.v1.Pair", (NAME, NUMBER), 1),
+        ViewTable(VIEW, (Column("account_id", "text"),), 1),
+        ViewTable(
+            "names.v1.Many",
+            (NAME, Column("odd", "boolean"), Column("bytes", "blob"), Column("big", "varint")),
+            2,
+        ),
+    )
+}
+MANY = "names.v1.Many@7"
+
+
+async def _make(settings: StackSettings) -> None:
+    store = await CassandraStore.open(settings)
+    await prepare_view_tables(store.session, TABLES.values(), create=True)
+    await store.close()
+
+
+@pytest.fixture(scope="module")
+def keyspace(cassandra: str) -> Iterator[StackSettings]:
+    with new_keyspace(cassandra, partitions=1) as settings:
+        asyncio.run(_make(settings))
+        yield settings
+
+
+@pytest.fixture
+async def store(keyspace: StackSettings) -> AsyncIterator[CassandraStore]:
+    opened = await CassandraStore.open(as_new_tenant(keyspace))
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def views(store: CassandraStore) -> CassandraViewStore:
+    return CassandraViewStore(store, TABLES)
+
+
+class TestCassandraViewStore(ViewStoreSuite):
+    async def test_a_prefix_of_all_highest_bytes_has_no_end_and_lists_its_rows(
+        self, views: CassandraViewStore
+    ) -> None:
+        """Declined exception: keys are values of typed columns, and no value begins so."""
+        with pytest.raises(ValueError, match="tag of a value"):
+            await views.list(BUILD, prefix=b"\xff\xff")
+
+
+class TestCassandraViewRegistry(ViewRegistrySuite):
+    @pytest.fixture
+    def opened(self, store: CassandraStore, views: CassandraViewStore) -> Opened:
+        return Opened(views, CassandraViewRegistry(store))
+
+
+async def test_keys_of_all_types_come_back_in_order_whatever_is_asked(
+    views: CassandraViewStore,
+) -> None:
+    values = [
+        (name, odd, data, big)
+        for name in ("", "a", "a\x00", "aé", "b")
+        for odd in (False, True)
+        for data in (b"", b"\x00", b"\xff")
+        for big in (0, 3, 2**64 - 1)
+    ]
+    keys = [encode_key(one) for one in values]
+    await views.save([batch(0, 1, {one: one for one in reversed(keys)}, build=MANY)])
+    assert keys == sorted(keys)
+    assert [(row.key, row.partials[0].encoded) for row in await views.list(MANY)] == [
+        (one, one) for one in keys
+    ]
+    for length in range(5):
+        for prefix in {encode_key(one[:length]) for one in values}:
+            inside = [one for one in keys if one.startswith(prefix)]
+            assert keys_of(await views.list(MANY, prefix=prefix)) == inside
+            for after in (keys[0], inside[0], inside[len(inside) // 2], keys[-1]):
+                rest = [one for one in inside if one > after]
+                assert keys_of(await views.list(MANY, prefix=prefix, after=after)) == rest
+                listed = await views.list(MANY, prefix=prefix, after=after, limit=2)
+                assert keys_of(listed) == rest[:2]
+
+
+async def test_partials_of_several_partitions_stand_beside_each_other(
+    store: CassandraStore,
+) -> None:
+    views = CassandraViewStore(replace(store, partitions=3), TABLES)
+    for partition in (2, 0):
+        rows = {key("k"): PartialRow(partition, 5, b"%d" % partition)}
+        await views.save([ViewBatch(BUILD, partition, 0, 5, rows, {})])
+    await views.save([ViewBatch(BUILD, 0, 5, 6, {key("k"): PartialRow(0, 6, None)}, {})])
+    assert await views.get(BUILD, key("k")) == (PartialRow(2, 5, b"2"),)
+    assert await views.list(BUILD) == [KeyedRow(key("k"), (PartialRow(2, 5, b"2"),))]
+    assert await views.load(BUILD, 0, [key("k")]) == {key("k"): PartialRow(0, 6, None)}
+    assert await views.progress(BUILD) == (6, 0, 5)
+
+
+async def test_long_partitions_are_listed_over_pages_with_all_partials(
+    store: CassandraStore,
+) -> None:
+    views = CassandraViewStore(replace(store, partitions=3), TABLES)
+    for partition in range(3):
+        rows = {
+            key(name, n): PartialRow(partition, 1, b"%d" % partition)
+            for name in ("a", "b")
+            for n in range(700)
+        }
+        await views.save([ViewBatch(PAIRS, partition, 0, 1, rows, {})])
+    partials = tuple(PartialRow(partition, 1, b"%d" % partition) for partition in range(3))
+    listed = await views.list(PAIRS, limit=5000)
+    assert listed == [KeyedRow(key(name, n), partials) for name in ("a", "b") for n in range(700)]
+    assert await views.list(PAIRS, after=key("a", 698), limit=3) == [
+        KeyedRow(one, partials) for one in (key("a", 699), key("b", 0), key("b", 1))
+    ]
+
+
+async def test_a_late_write_of_a_replaced_process_changes_nothing(store: CassandraStore) -> None:
+    zombie, other = [CassandraViewStore(store, TABLES, check_seconds=3600) for _ in range(2)]
+    await zombie.save([batch(0, 3, {key("a"): b"3"})])
+    await other.save([batch(3, 9, {key("a"): b"9", key("b"): b"9"})])
+    # It does not look, and what it writes is what the log makes of the rows up to there.
+    await zombie.save([batch(3, 5, {key("a"): b"5"})])
+    assert await other.progress(BUILD) == (9,)
+    assert await other.get(BUILD, key("a")) == (PartialRow(0, 9, b"9"),)
+    await zombie.save([batch(5, 6, {key("a"): None})])
+    assert await other.get(BUILD, key("a")) == (PartialRow(0, 9, b"9"),)
+
+
+async def test_a_replaced_process_finds_out_from_the_progress(store: CassandraStore) -> None:
+    zombie, other = [CassandraViewStore(store, TABLES, check_seconds=-1) for _ in range(2)]
+    await zombie.save([batch(0, 3, {key("a"): b"3"})])
+    await other.save([batch(3, 9)])
+    with pytest.raises(ProgressMovedError):
+        await zombie.save([batch(3, 5, {key("z"): b"5"})])
+    assert keys_of(await other.list(BUILD)) == [key("a")]
+    await other.drop(BUILD)
+    with pytest.raises(ProgressMovedError, match="is gone"):
+        await zombie.save([batch(0, 1)])
+
+
+async def test_parked_keys_that_were_released_are_not_parked_again_by_a_replaced_process(
+    store: CassandraStore,
+) -> None:
+    zombie, other = [CassandraViewStore(store, TABLES, check_seconds=3600) for _ in range(2)]
+    registry = CassandraViewRegistry(store)
+    await zombie.save([parking(0, 4, parked("a", 4))])
+    await other.save([parking(4, 4, released=("a",))])
+    with pytest.raises(ProgressMovedError, match="somebody else"):
+        await zombie.save([parking(4, 7, parked("a", 4, 7))])
+    assert await registry.parked(f"{VIEW}@1") == []
+    assert await other.progress(f"{VIEW}@1") == (4,)
+
+
+async def test_a_row_that_was_written_before_a_crash_is_found_in_lists_later(
+    store: CassandraStore,
+) -> None:
+    dead = CassandraViewStore(store, TABLES)
+    rows, number = dead._of(BUILD)
+    # The row was written, and neither its entry in the index nor the progress.
+    await rows.write(number, key("a"), PartialRow(0, 3, b"3"))
+    other = CassandraViewStore(store, TABLES)
+    assert await other.list(BUILD) == []
+    # Folding from the beginning again, it finds the row ahead of it, and has nothing to write.
+    assert await other.load(BUILD, 0, [key("a")]) == {key("a"): PartialRow(0, 3, b"3")}
+    await other.save([batch(0, 3)])
+    assert await other.list(BUILD) == [KeyedRow(key("a"), (PartialRow(0, 3, b"3"),))]
+
+
+async def test_a_dropped_build_leaves_no_row_behind(store: CassandraStore) -> None:
+    views = CassandraViewStore(store, TABLES)
+    for build in (PAIRS, "names.v1.Pair@2"):
+        rows = {key(f"n{n}", m): b"row" for n in range(300) for m in range(3)}
+        await views.save([batch(0, 1, rows, build=build)])
+    await views.drop(PAIRS)
+    name = store.session.table(TABLES["names.v1.Pair"].name)
+    left = await store.session.read(
+        f"SELECT build, count(*) FROM {name} WHERE tenant = ? GROUP BY tenant, build, name"
+        " ALLOW FILTERING",
+        (store.tenant,),
+    )
+    assert left == [(2, 3)] * 300
+    assert len(await views.list("names.v1.Pair@2", limit=5000)) == 900
