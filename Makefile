@@ -16,7 +16,7 @@ SERVICES ?= 1
 STATE ?=
 DB ?= var/flights-$(DAYS)-days.db
 
-.PHONY: help run test test-stack stack stack-down check bench format lock image clean
+.PHONY: help run test test-stack test-clients stack stack-down check bench format lock image clean
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,11 +40,17 @@ run: $(VENV)/.ready ## Replay real flights through the platform and check every 
 	$(BIN)/python -m devstack.tour --days $(DAYS) $(if $(STACK),--address $(ADDRESS),--db $(DB))
 
 test: $(VENV)/.ready ## Run all tests that need no real servers
-	$(BIN)/python -m pytest -q -m "not stack and not thorough" tests
+	$(BIN)/python -m pytest -q -m "not stack and not thorough and not clients" tests
 
-test-stack: $(VENV)/.ready ## Run the tests on real Cassandra and Kafka (needs Java 17 and Maven), and long ones
+test-test-clients: $(VENV)/.ready ## Build the clients in Go, Java and TypeScript and run their tests
+	$(BIN)/python -m pytest -q -m clients tests/clients
+
+stack: $(VENV)/.ready ## Run the tests on real Cassandra and Kafka (needs Java 17 and Maven), and long ones
 	$(BIN)/python -m devstack.stack fetch || echo "the tests on real servers will be skipped"
 	$(BIN)/python -m pytest -q -m "stack or thorough" tests
+
+test-clients: $(VENV)/.ready ## Build the clients in Go, Java and TypeScript and run their tests
+	$(BIN)/python -m pytest -q -m clients tests/clients
 
 stack: $(VENV)/.ready ## Run the real stack until Ctrl-C (NODES=3, BROKERS=3, SERVICES=2, STATE=DIR)
 	exec $(BIN)/python -m devstack.stack up --nodes $(NODES) --brokers $(BROKERS) \

@@ -43,17 +43,18 @@ def decode(entries: Sequence[LogEntry], classes: Mapping[str, type[Message]]) ->
     """Decodes the entries whose type is among the classes; leaves the others out."""
     events: list[FoldEntry] = []
     broken: list[Broken] = []
-    class_of, parse = classes.get, EventRecord.FromString
+    parse = EventRecord.FromString
+    parsers = {name: event_class.FromString for name, event_class in classes.items()}
     # This loop runs once for each event of the platform: making the tuples directly saves a sixth.
     new = tuple.__new__
     for entry in entries:
         _, sequence, stream, stream_version, name, encoded, _ = entry
-        event_class = class_of(name)
-        if event_class is None:
+        parse_event = parsers.get(name)
+        if parse_event is None:
             continue
         try:
             record = parse(encoded)
-            data = event_class.FromString(record.payload)
+            data = parse_event(record.payload)
         except DecodeError as error:
             broken.append(Broken(entry, f"{name} cannot be decoded: {error}"))
             continue

@@ -6,7 +6,7 @@ may hold later events. Then it cannot be folded in order any more and goes on wa
 says that the view has to be built anew.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from eventspine.domain.fold import Touched, keys_of
 from eventspine.storage.keys import decode_key
@@ -67,16 +67,15 @@ async def _fold_key(
     rows: BuildRows,
     projector: Projector,
     key: bytes,
-    touched: Iterable[Touched],
+    touched: Touched,
     unfit: Sequence[Misfit],
 ) -> None:
     """Folds events into one row, up to the first that is unfit: that one parks the key again."""
     values = decode_key(key)
-    mine = [
-        (entry, (values,))
-        for entry, keys in touched
-        if values in keys and not (unfit and entry.sequence > unfit[0].sequence)
-    ]
+    entries = touched.get(values, [])
+    if unfit:
+        entries = [entry for entry in entries if entry.sequence <= unfit[0].sequence]
+    mine = {values: entries} if entries else {}
     await projector.load(rows, mine)
     rows.fold(mine, rows.reached)
     if unfit:
@@ -84,16 +83,25 @@ async def _fold_key(
 
 
 async def _fold_unkeyed(
-    rows: BuildRows, projector: Projector, touched: Sequence[Touched], unfit: Iterable[Misfit]
+    rows: BuildRows, projector: Projector, touched: Touched, unfit: Iterable[Misfit]
 ) -> None:
     """Folds events into all rows that they touch, but for those that came too late."""
     await projector.load(rows, touched)
-    late = [one for one in touched if not rows.in_order(one)]
-    rows.fold([one for one in touched if rows.in_order(one)], rows.reached)
+    late = rows.late(touched)
+    rows.fold(_without(touched, late), rows.reached)
     for misfit in unfit:
         rows.park(NO_KEY, misfit)
-    for (sequence, event), _ in late:
+    for sequence, event in sorted(late.values()):
         rows.park(NO_KEY, Misfit(sequence, event.stream, event.stream_version, TOO_LATE))
+
+
+def _without(touched: Touched, sequences: Container[int]) -> Touched:
+    """Leaves entries out."""
+    kept = {
+        key: [entry for entry in entries if entry.sequence not in sequences]
+        for key, entries in touched.items()
+    }
+    return {key: entries for key, entries in kept.items() if entries}
 
 
 async def _entries(log: EventLog, partition: int, sequences: Sequence[int]) -> list[LogEntry]:

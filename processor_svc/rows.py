@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
-from eventspine.domain.fold import Keyed, Touched, fold, keys_of
+from eventspine.domain.fold import FoldEntry, Keyed, Touched, fold, keys_of
 from eventspine.domain.view import Key, View
 from eventspine.storage.keys import decode_key, encode_key
 from eventspine.storage.ports import ViewRegistry, ViewStore
@@ -133,7 +133,7 @@ class BuildRows:
         self._parked_keys.clear()
         self._parked_changed.clear()
 
-    def key(self, batch: Decoded) -> list[Touched]:
+    def key(self, batch: Decoded) -> Touched:
         """Asks the view which rows the events touch; parks the events of which it cannot say."""
         keyed = keys_of(self.view, batch.events, self._seen)
         if batch.broken or keyed.failures:
@@ -141,11 +141,16 @@ class BuildRows:
                 self.park(NO_KEY, misfit)
         return keyed.touched
 
-    def absent(self, touched: Iterable[Touched]) -> dict[bytes, Key]:
-        """Returns the keys that have to be loaded before they can be folded."""
+    def absent(self, touched: Iterable[Key]) -> dict[bytes, Key]:
+        """Returns the keys that have to be loaded before they can be folded.
+
+        A build that has not saved yet has none: whatever an earlier attempt may have left in the
+        store is made again from the first event on, and then replaced.
+        """
+        if not self.progress:
+            return {}
         seen = self._seen
-        keys = {key for _, keys in touched for key in keys if key not in seen}
-        return {encode_key(key): key for key in keys}
+        return {encode_key(key): key for key in touched if key not in seen}
 
     async def load(self, store: ViewStore, absent: dict[bytes, Key]) -> None:
         """Brings rows into memory.
@@ -163,7 +168,7 @@ class BuildRows:
             if partial is not None and partial.encoded is not None:
                 self._rows[key] = parse(partial.encoded)
 
-    def fold(self, touched: Iterable[Touched], through: int) -> None:
+    def fold(self, touched: Touched, through: int) -> None:
         """Folds events whose rows are in memory; afterwards the build has reached `through`."""
         folded = fold(self.view, self.view.row, touched, self._rows, self._seen, self._parked_keys)
         self._rows.update(folded.rows)
@@ -191,10 +196,17 @@ class BuildRows:
             self._parked_keys.discard(decode_key(key))
         return self._waiting.pop(key)
 
-    def in_order(self, touched: Touched) -> bool:
-        """Tells whether no row that an event touches holds a later one; they must be in memory."""
-        entry, keys = touched
-        return all(self._seen[key] < entry.sequence for key in keys)
+    def late(self, touched: Touched) -> dict[int, FoldEntry]:
+        """Returns the entries, by sequence, of which a row holds a later one already.
+
+        The rows must be in memory.
+        """
+        return {
+            entry.sequence: entry
+            for key, entries in touched.items()
+            for entry in entries
+            if self._seen.get(key, 0) >= entry.sequence
+        }
 
     def park(self, key: bytes, misfit: Misfit) -> None:
         """Parks a key with the event that cannot be folded into its row."""
@@ -233,7 +245,12 @@ class BuildRows:
 
     def batch(self) -> ViewBatch:
         """Returns all that waits to be saved."""
-        rows = {encode_key(key): self._partial(key) for key in self._changed}
+        row_of, seen, partition = self._rows.get, self._seen, self.partition
+        rows: dict[bytes, PartialRow] = {}
+        for key in self._changed:
+            row: Message | None = row_of(key)
+            encoded = None if row is None else row.SerializeToString(deterministic=True)
+            rows[encode_key(key)] = PartialRow(partition, seen[key], encoded)
         parked = {key: self._entry(key) for key in self._parked_changed}
         return ViewBatch(self.build_id, self.partition, self.progress, self.reached, rows, parked)
 
@@ -247,11 +264,6 @@ class BuildRows:
             self._seen = {key: self._seen[key] for key in kept}
         self._changed.clear()
         self._parked_changed.clear()
-
-    def _partial(self, key: Key) -> PartialRow:
-        row: Message | None = self._rows.get(key)
-        encoded = None if row is None else row.SerializeToString(deterministic=True)
-        return PartialRow(self.partition, self._seen[key], encoded)
 
     def _entry(self, key: bytes) -> Parked | None:
         parked = self._parked.get(key)

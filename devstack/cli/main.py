@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from devstack.cli import dev, edge, events, operate, schema, views
+from devstack.cli import contract, dev, edge, events, operate, schema, views
 from devstack.cli.failure import EXIT_INTERRUPTED, CommandLineError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ for command in (
     events.state,
     views.rows,
     operate.verify,
+    operate.audit,
     operate.backup,
     operate.restore,
     operate.doctor,
@@ -38,6 +39,7 @@ for command in (
     app.command()(command)
 app.add_typer(views.app, name="views")
 app.add_typer(operate.imports, name="import")
+app.add_typer(contract.app, name="contract")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -15,8 +15,9 @@ def _line(row: StatementLine, event: ViewEvent, change_cents: int) -> StatementL
     row.kind = event.data.DESCRIPTOR.name
     row.change_cents = change_cents
     seconds, microseconds = divmod(event.append_time_us, _MICROSECONDS)
-    row.append_time.seconds = seconds
-    row.append_time.nanos = microseconds * 1_000
+    time = row.append_time
+    time.seconds = seconds
+    time.nanos = microseconds * 1_000
     return row
 
 

@@ -1,8 +1,9 @@
 """Step 6, pure: folds a batch of one log partition into rows; promise: duplicates change nothing.
 
-`keys_of` asks the view which rows each event touches; the caller loads those rows; `fold` applies
-the events key by key. A key whose event cannot be applied is parked: its row stays as it was just
-before that event, its later events wait, and all other keys go on.
+`keys_of` asks the view which rows each event touches and gathers the events of each row; the caller
+loads those rows; `fold` applies the events key by key. A key whose event cannot be applied is
+parked: its row stays as it was just before that event, its later events wait, and all other keys go
+on.
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -32,8 +33,8 @@ class FoldEntry(NamedTuple):
     event: ViewEvent
 
 
-Touched = tuple[FoldEntry, tuple[Key, ...]]
-"""An entry with the keys of the rows that it touches, one or more."""
+Touched = dict[Key, list[FoldEntry]]
+"""By key of a row, the entries that touch it, one or more, in ascending sequence."""
 
 
 class KeyFailure(NamedTuple):
@@ -46,7 +47,7 @@ class KeyFailure(NamedTuple):
 class Keyed(NamedTuple):
     """What `keys_of` found; entries that touch no row are left out."""
 
-    touched: list[Touched]
+    touched: Touched
     failures: list[KeyFailure]
 
 
@@ -100,8 +101,10 @@ class _KeyShape(NamedTuple):
 
 def new_row(row_class: type[Message], key: Key) -> Any:
     """Returns a new row with its key fields set. The key must have passed `check_key`."""
-    names = _key_shape(row_class.DESCRIPTOR).names
-    return row_class(**dict(zip(names, key, strict=True)))
+    row = row_class()
+    for name, value in zip(_key_shape(row_class.DESCRIPTOR).names, key, strict=True):
+        setattr(row, name, value)
+    return row
 
 
 def check_key(row_class: type[Message], key: object) -> None:
@@ -147,34 +150,44 @@ def keys_of(
         known: Keys that were checked in an earlier batch.
 
     Returns:
-        The entries that touch rows, and those whose keys cannot be known.
+        The entries by the rows that they touch, and those whose keys cannot be known.
     """
-    touched: list[Touched] = []
+    touched: Touched = {}
     failures: list[KeyFailure] = []
-    foldings = view.foldings
-    checked: set[Key] = set()
+    folding_of = view.foldings.get
     for entry in entries:
-        folding = foldings.get(type(entry.event.data))
+        event = entry[1]
+        folding = folding_of(type(event[0]))
         if folding is None:
             continue
         try:
-            keys = tuple(folding.keys(entry.event))
-            for key in keys:
-                if key not in checked and key not in known:
-                    check_key(view.row, key)
-                    checked.add(key)
+            for key in folding[0](event):
+                group = touched.get(key)
+                if group is None:
+                    if key not in known:
+                        check_key(view.row, key)
+                    touched[key] = [entry]
+                elif entry[0] > group[-1][0]:
+                    # Otherwise the event names the key twice, or has come twice.
+                    group.append(entry)
         except Exception as error:
+            _take_back(touched, entry)
             failures.append(KeyFailure(entry, words_of(error)))
-        else:
-            if keys:
-                touched.append((entry, keys))
     return Keyed(touched, failures)
+
+
+def _take_back(touched: Touched, entry: FoldEntry) -> None:
+    """Leaves out the last entry, of which a later key turned out to be none."""
+    for key in [key for key, group in touched.items() if group[-1] is entry]:
+        touched[key].pop()
+        if not touched[key]:
+            del touched[key]
 
 
 def fold(
     view: View[Any],
     row_class: type[Message],
-    touched: Iterable[Touched],
+    touched: Touched,
     rows: Mapping[Key, Any],
     seen: Mapping[Key, int],
     parked: AbstractSet[Key],
@@ -184,7 +197,7 @@ def fold(
     Args:
         view: The view's code.
         row_class: The class of its rows.
-        touched: The batch with its keys, in ascending sequence.
+        touched: The batch by key.
         rows: The rows that exist, by key; a missing key and None both mean that there is no row.
             They are never changed.
         seen: By key, the last sequence folded into the row, also into one deleted since; missing
@@ -195,11 +208,21 @@ def fold(
         What has changed.
     """
     folded = Folded({}, {}, [], [])
-    for key, entries in _by_key(touched, seen).items():
+    for key, entries in touched.items():
+        last = seen.get(key, 0)
+        if entries[0][0] <= last:
+            entries = [entry for entry in entries if entry[0] > last]
+            if not entries:
+                continue
         if key in parked:
             folded.waiting.extend((key, entry.sequence) for entry in entries)
+            continue
+        row, _, error = _apply(view.foldings, row_class, key, entries, rows.get(key))
+        if error is None:
+            folded.rows[key] = row
+            folded.last_sequence[key] = entries[-1][0]
         else:
-            _fold_key(view.foldings, row_class, key, entries, rows.get(key), folded)
+            _fold_failing(view.foldings, row_class, key, entries, rows.get(key), folded)
     return folded
 
 
@@ -208,21 +231,7 @@ def words_of(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _by_key(touched: Iterable[Touched], seen: Mapping[Key, int]) -> dict[Key, list[FoldEntry]]:
-    groups: dict[Key, list[FoldEntry]] = {}
-    for entry, keys in touched:
-        sequence = entry.sequence
-        for key in keys:
-            group = groups.get(key)
-            if group is None:
-                if sequence > seen.get(key, 0):
-                    groups[key] = [entry]
-            elif sequence > group[-1].sequence:
-                group.append(entry)
-    return groups
-
-
-def _fold_key(
+def _fold_failing(
     foldings: Mapping[type[Message], Folding],
     row_class: type[Message],
     key: Key,
@@ -230,6 +239,7 @@ def _fold_key(
     row: Any,
     folded: Folded,
 ) -> None:
+    """Folds up to the event that cannot be applied, and parks the key with that."""
     given = row
     row, applied, error = _apply(foldings, row_class, key, entries, given)
     failure = None
@@ -262,7 +272,7 @@ def _apply(
         for _, event in entries:
             if row is None:
                 row = new_row(row_class, key)
-            row = foldings[type(event.data)].apply(row, event)
+            row = foldings[type(event[0])][1](row, event)
             if type(row) is not row_class and row is not None:
                 return None, applied, f"apply returned {row!r}, not a row or None"
             applied += 1

@@ -77,8 +77,8 @@ def _shuffled(
 def _check_one_stream_per_key(view: View[Any], events: Sequence[ViewEvent]) -> None:
     __tracebackhide__ = True
     streams: dict[Key, str] = {}
-    for entry, keys in keys_of(view, _numbered(events)).touched:
-        for key in keys:
+    for key, entries in keys_of(view, _numbered(events)).touched.items():
+        for entry in entries:
             first = streams.setdefault(key, entry.event.stream)
             if first != entry.event.stream:
                 raise AssertionError(

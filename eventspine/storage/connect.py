@@ -8,14 +8,17 @@ from pathlib import Path
 from eventspine.domain.declared import ViewDeclaration
 from eventspine.storage.bus import LocalBus
 from eventspine.storage.memory.events import MemoryEventStore, memory_identity
+from eventspine.storage.memory.hints import MemoryAuditStore, MemoryHintStore
 from eventspine.storage.memory.log import MemoryEventLog
 from eventspine.storage.memory.registry import MemoryViewRegistry
 from eventspine.storage.memory.snapshots import MemorySnapshotStore
 from eventspine.storage.memory.views import MemoryViewStore
 from eventspine.storage.ports import (
+    AuditStore,
     Bus,
     EventLog,
     EventStore,
+    HintStore,
     Identity,
     SnapshotStore,
     ViewRegistry,
@@ -41,6 +44,10 @@ class Backend:
     Attributes:
         sequences_on_append: Whether the event store itself fills the log. Where it does not, a
             sequencer has to run.
+        audits: How far the auditor has come. None where the store sequences as it appends: its
+            auditor only verifies, and keeps its mark in memory.
+        hints: What repair needs. None where the store sequences as it appends: nothing can be lost
+            between the two.
         closing: Closes the store.
     """
 
@@ -52,6 +59,8 @@ class Backend:
     bus: Bus
     identity: Identity
     sequences_on_append: bool
+    audits: AuditStore | None = None
+    hints: HintStore | None = None
     closing: Callable[[], Awaitable[None]] = _nothing
 
     async def close(self) -> None:
@@ -71,6 +80,8 @@ def open_memory(*, partitions: int = 1) -> Backend:
         bus=LocalBus(partitions=partitions),
         identity=memory_identity(),
         sequences_on_append=False,
+        audits=MemoryAuditStore(),
+        hints=MemoryHintStore(),
     )
 
 
@@ -114,6 +125,7 @@ async def open_stack(
     # The drivers take a second to import, which only those pay who use them.
     from eventspine.storage.cassandra.clock import check_clock
     from eventspine.storage.cassandra.events import CassandraEventStore
+    from eventspine.storage.cassandra.hints import CassandraAuditStore, CassandraHintStore
     from eventspine.storage.cassandra.log import CassandraEventLog
     from eventspine.storage.cassandra.positions import CassandraPositions
     from eventspine.storage.cassandra.registry import CassandraViewRegistry
@@ -144,5 +156,7 @@ async def open_stack(
             bus=bus,
             identity=store.identity,
             sequences_on_append=False,
+            audits=CassandraAuditStore(store),
+            hints=CassandraHintStore(store),
             closing=opened.pop_all().aclose,
         )

@@ -76,7 +76,7 @@ def after_prefix(prefix: bytes) -> bytes | None:
 
 
 def _encode_str(value: KeyValue) -> bytes:
-    encoded = str(value).encode()
+    encoded = value.encode()  # type: ignore[union-attr] # the table below passes strings only
     return b"\x02" + encoded.replace(b"\x00", _ESCAPED) + _END
 
 

@@ -4,16 +4,18 @@ Each port has one suite in `tests/storage/` that every backend runs. All methods
 the process's one event loop; none may be called from another thread.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, Self
 
 from eventspine.storage.records import (
     Append,
+    AuditMark,
     Build,
     Builds,
     BuildsChange,
     CommandRow,
     Head,
+    HintWriter,
     KeyedRow,
     LogEntry,
     LogPlace,
@@ -78,9 +80,10 @@ class EventStore(Protocol):
         ...
 
     async def commands(self, *, after: int = 0, limit: int = 500) -> list[NumberedCommand]:
-        """Scans the commands of all streams in the order in which they were stored.
+        """Scans the commands of all streams, to be gone on with after the last number until empty.
 
-        A store that keeps no such order declines this method, in words, by `DeclinedError`.
+        In the order in which they were stored, where the store has that order. Where it has not, a
+        number belongs to one scan, and one of an earlier scan leads to all commands once more.
         """
         ...
 
@@ -144,6 +147,73 @@ class EventLog(Protocol):
         """Returns the last version of each stream that is in the log; 0 for none.
 
         Of a partition that another process extends, it may be some seconds old.
+        """
+        ...
+
+
+class HintStore(Protocol):
+    """Streams that writers are about to change, so that what a crash leaves is found soon.
+
+    Hints make repair quick. They are no guarantee: the auditor is.
+    """
+
+    async def note(self, writer: str, window: int, streams: Collection[str]) -> None:
+        """Leaves hints in a window of a writer. Leaving one twice is fine.
+
+        Raises:
+            StoreUnavailableError: None was left.
+            OutcomeUnknownError: They may have been left, or may be later.
+        """
+        ...
+
+    async def beat(self, writer: HintWriter) -> None:
+        """Tells that a writer lives, and which windows it has.
+
+        Raises:
+            StoreUnavailableError: It was not told.
+            OutcomeUnknownError: It may have been told.
+        """
+        ...
+
+    async def writers(self) -> list[HintWriter]:
+        """Returns all writers that have told of themselves and are not forgotten, in no order."""
+        ...
+
+    async def streams(self, writer: str, window: int) -> list[str]:
+        """Returns the hints of a window, in no order; empty where there are none."""
+        ...
+
+    async def drop(self, writer: str, window: int) -> None:
+        """Deletes the hints of a window. Deleting what is not there is fine.
+
+        Raises:
+            StoreUnavailableError: They are still there.
+            OutcomeUnknownError: They may still be there.
+        """
+        ...
+
+    async def forget(self, writer: str) -> None:
+        """Deletes what a writer has told of itself; its hints are dropped before. Again is fine."""
+        ...
+
+
+class AuditStore(Protocol):
+    """How far the auditor has come; one mark for each store and tenant."""
+
+    async def load(self) -> AuditMark:
+        """Returns the mark; that of a store that was never audited has zeros.
+
+        Raises:
+            StoreUnavailableError: It cannot be read at the moment.
+        """
+        ...
+
+    async def save(self, mark: AuditMark) -> None:
+        """Keeps a mark in place of one whose last cycle ended earlier; drops it otherwise.
+
+        Raises:
+            StoreUnavailableError: It was not kept.
+            OutcomeUnknownError: It may have been kept.
         """
         ...
 

@@ -271,14 +271,59 @@ class RowChange(NamedTuple):
 
 
 class ProgressChange(NamedTuple):
-    """A build has passed this place of the log; its row changes up to there came before."""
+    """A build has passed this place of the log.
+
+    Attributes:
+        after: All its row changes above this place, up to `sequence`, came before. What was saved
+            and not told, because a process died between the two, is at or below it.
+    """
 
     build_id: str
     partition: int
     sequence: int
+    after: int = 0
 
 
 class BuildsChange(NamedTuple):
     """The builds of a view have changed; look them up again."""
 
     view: str
+
+
+class HintWriter(NamedTuple):
+    """A process that leaves hints, as others see it.
+
+    Attributes:
+        name: Its own, a random one; never used again by another process.
+        beat: A number that changes about every second for as long as the process lives.
+        first_window: The oldest window that may have hints.
+        last_window: The newest one; there may be hints in the next one already.
+    """
+
+    name: str
+    beat: int
+    first_window: int
+    last_window: int
+
+
+class AuditMark(NamedTuple):
+    """How far the auditor has come, in all of its cycles.
+
+    Attributes:
+        through_us: Every event that was stored before this time is in the log once; 0 before the
+            first complete cycle. Microseconds since 1970 UTC, by the clock of the auditing process.
+        ended_us: When the last cycle ended, complete or not; 0 before the first.
+        cycles: How many cycles were complete.
+        streams: How many streams the last complete cycle compared.
+        republished: How many records were missing from the log and sent again, in all cycles.
+        chains: How many chains of streams were verified, in all cycles.
+        broken: The streams whose chain did not hold in the last cycle, at most 100.
+    """
+
+    through_us: int = 0
+    ended_us: int = 0
+    cycles: int = 0
+    streams: int = 0
+    republished: int = 0
+    chains: int = 0
+    broken: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ MESSAGES = dict(filled_messages())
 
 def told(message: Message) -> dict[str, Any]:
     return {
+        "message": message.DESCRIPTOR.full_name,
         "bytes": message.SerializeToString(deterministic=True).hex(),
         "json": MessageToDict(message),
     }

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from eventspine.storage.cassandra.event_tables import EVENT_TABLES, STORE_TABLES
+from eventspine.storage.cassandra.hint_tables import HINT_TABLES
 from eventspine.storage.cassandra.log_tables import LOG_TABLES
 from eventspine.storage.cassandra.view_tables import VIEW_TABLES
 
@@ -41,6 +42,7 @@ MIGRATIONS = (
     Migration(2, "events", EVENT_TABLES),
     Migration(3, "log", LOG_TABLES),
     Migration(4, "views", VIEW_TABLES),
+    Migration(5, "hints", HINT_TABLES),
 )
 """All of them, in order. A new one is put behind the last."""
 

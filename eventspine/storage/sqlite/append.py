@@ -58,7 +58,7 @@ def select_command(
 
 
 class AppendGroups:
-    """Commits groups of appends. All methods but the first are for the writer's thread."""
+    """Commits groups of appends. All methods but the first are for the writer's work."""
 
     def __init__(self, writer: SqliteWriter) -> None:
         """Begins without anything in memory."""

@@ -11,16 +11,12 @@ from eventspine.storage.sqlite.append import AppendGroups
 from eventspine.storage.sqlite.ownership import Ownership, checked_path
 from eventspine.storage.sqlite.reader import Query, SqliteReader, T
 from eventspine.storage.sqlite.schema import APPLICATION_ID, FORMAT, TABLES
-from eventspine.storage.sqlite.writer import SqliteWriter, Statements
+from eventspine.storage.sqlite.writer import CHECKPOINT_PAGES, SqliteWriter, Statements
 
 DURABILITY = (
     "an acknowledged event is in the file, with an fsync of the write-ahead log "
     "(SQLite, synchronous=FULL)"
 )
-
-_CHECKPOINT_PAGES = 16_384
-"""How long the write-ahead log may grow (64 MiB) before it is copied into the file. Long, because
-events of many streams touch many pages of the indexes, each of which is copied once a round."""
 
 _CACHE_KIB = 65_536
 """Memory for pages, of the writer; the reader has a quarter."""
@@ -143,8 +139,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> StoreIdentity:
         new = _is_new(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA secure_delete = OFF")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-        connection.execute(f"PRAGMA journal_size_limit = {2 * _CHECKPOINT_PAGES * 4096}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA journal_size_limit = {2 * CHECKPOINT_PAGES * 4096}")
         if new:
             _create(connection, path)
         return _identity(connection, path)

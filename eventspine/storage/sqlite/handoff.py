@@ -3,10 +3,14 @@
 All that one turn of the loop submits goes over together, and the thread takes all that waits at
 once: a busy thread makes bigger groups, not longer queues. Each group of results comes back with
 one wake-up of the loop. Callers bound how much they have in flight; nothing here does.
+
+A job that is alone while the thread rests would wait longer for two wake-ups than for the work, so
+it is done on the loop itself, as long as jobs of its kind have been quick on this disk.
 """
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
@@ -15,6 +19,15 @@ from eventspine.storage.errors import StoreUnavailableError
 
 Work = Callable[[list[Any]], Sequence[Any]]
 """Does all items that wait; returns for each its result, or the exception that it failed with."""
+
+HERE_SECONDS_MAX = 0.001
+"""How long a job may hold up the loop. One that took longer sends its kind to the thread."""
+
+QUICK_JOBS = 20
+"""How many jobs in a row must have been quick in the thread before one is done on the loop."""
+
+HERE_JOBS = 250
+"""After how many jobs on the loop one goes to the thread, which does what a job there leaves."""
 
 
 class Job(NamedTuple):
@@ -25,15 +38,45 @@ class Job(NamedTuple):
     future: "asyncio.Future[Any]"
 
 
-class Handoff:
-    """One thread, and the way there and back. To be made and used on the event loop."""
+class _Pace:
+    """How quick the lone jobs of one kind have been, and so where the next one is done."""
 
-    def __init__(self, name: str) -> None:
-        """Starts the thread, which bears the name."""
+    def __init__(self, seconds_max: float) -> None:
+        self._seconds_max = seconds_max
+        self._quick = 0
+
+    def on_loop(self) -> bool:
+        """Tells whether the next lone job may be done on the loop."""
+        return self._quick >= QUICK_JOBS
+
+    def took(self, seconds: float) -> None:
+        """Notes how long a lone job took, on the loop or in the thread."""
+        if seconds > self._seconds_max:
+            self._quick = 0
+        elif self._quick < QUICK_JOBS + HERE_JOBS:
+            self._quick += 1
+        else:
+            # This one was the last on the loop for now; the next one goes to the thread.
+            self._quick = QUICK_JOBS - 1
+
+
+class Handoff:
+    """One thread, and the way there and back. To be made and used on the event loop.
+
+    Attributes:
+        on_loop: Whether the work that runs now runs on the loop. Only for that work itself.
+    """
+
+    def __init__(self, name: str, here_seconds_max: float = HERE_SECONDS_MAX) -> None:
+        """Starts the thread, which bears the name; says how long a job may hold up the loop."""
         self._loop = asyncio.get_running_loop()
         self._pending: list[Job] = []
         self._queue: SimpleQueue[list[Job] | None] = SimpleQueue()
         self._closed = False
+        self._under_way = 0
+        self._here_seconds_max = here_seconds_max
+        self._paces: dict[Work, _Pace] = {}
+        self.on_loop = False
         self._ended = self._loop.create_future()
         # A daemon, so that a process that never closes the store can still end.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -62,9 +105,30 @@ class Handoff:
         await asyncio.shield(self._ended)
 
     def _flush(self) -> None:
-        if self._pending:
-            self._queue.put(self._pending)
-            self._pending = []
+        jobs, self._pending = self._pending, []
+        if len(jobs) == 1 and not self._under_way and not self._closed:
+            # The thread has delivered all it had, so it touches nothing until it gets more.
+            pace = self._pace(jobs[0].work)
+            if pace.on_loop():
+                self._do_here(jobs, pace)
+                return
+        if jobs:
+            self._under_way += len(jobs)
+            self._queue.put(jobs)
+
+    def _pace(self, work: Work) -> _Pace:
+        pace = self._paces.get(work)
+        if pace is None:
+            pace = self._paces[work] = _Pace(self._here_seconds_max)
+        return pace
+
+    def _do_here(self, jobs: list[Job], pace: _Pace) -> None:
+        self.on_loop = True
+        began = time.perf_counter()
+        results = _results(jobs[0].work, [jobs[0].item])
+        pace.took(time.perf_counter() - began)
+        self.on_loop = False
+        _deliver(jobs, results)
 
     def _run(self) -> None:
         open_ended = True
@@ -74,8 +138,9 @@ class Handoff:
             for job in jobs:
                 groups.setdefault(job.work, []).append(job)
             for work, group in groups.items():
+                began = time.perf_counter()
                 results = _results(work, [job.item for job in group])
-                self._call(_deliver, group, results)
+                self._call(self._done, group, results, time.perf_counter() - began)
         self._call(self._end)
 
     def _take(self) -> tuple[list[Job], bool]:
@@ -96,6 +161,12 @@ class Handoff:
         except RuntimeError:
             # The loop was closed before the store: nobody waits for a result any more.
             self._closed = True
+
+    def _done(self, jobs: list[Job], results: Sequence[Any], seconds: float) -> None:
+        self._under_way -= len(jobs)
+        if len(jobs) == 1:
+            self._pace(jobs[0].work).took(seconds)
+        _deliver(jobs, results)
 
     def _end(self) -> None:
         self._thread.join()

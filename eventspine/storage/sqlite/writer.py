@@ -20,6 +20,10 @@ T = TypeVar("T")
 
 Statements = Callable[[sqlite3.Connection], T]
 
+CHECKPOINT_PAGES = 16_384
+"""How long the write-ahead log may grow (64 MiB) before it is copied into the file. Long, because
+events of many streams touch many pages of the indexes, each of which is copied once a round."""
+
 
 class SqliteWriter:
     """The writing connection and its thread.
@@ -33,13 +37,14 @@ class SqliteWriter:
         self.commits = 0
         self._connection = connection
         self._durable: bool | None = None
+        self._checkpoints = True
         self._handoff = Handoff("eventspine-writer")
         self._jobs: dict[bool, Work] = {
             durable: partial(self._run_jobs, durable=durable) for durable in (False, True)
         }
 
     def group(self, work: Work, item: Any) -> "asyncio.Future[Any]":
-        """Lets `work` do the item on the writer's thread, together with others that wait for it.
+        """Lets `work` do the item in its turn, together with others that wait for it.
 
         `work` is called with all items that wait, and uses `transact`. The future gets what it
         returns for this one, or fails with it.
@@ -57,7 +62,7 @@ class SqliteWriter:
         self._connection.close()
 
     def transact(self, statements: Statements[T], *, durable: bool) -> T:
-        """Runs statements as one transaction. Only for the writer's own thread.
+        """Runs statements as one transaction. Only for work that was submitted.
 
         Raises:
             OutcomeUnknownError: The commit failed in a way that leaves its outcome open.
@@ -86,6 +91,12 @@ class SqliteWriter:
         if self._durable is not durable:
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._durable = durable
+        # A checkpoint takes long, so a commit on the loop leaves it to the next one in the thread.
+        checkpoints = not self._handoff.on_loop
+        if self._checkpoints is not checkpoints:
+            pages = CHECKPOINT_PAGES if checkpoints else 0
+            self._connection.execute(f"PRAGMA wal_autocheckpoint = {pages}")
+            self._checkpoints = checkpoints
 
     def _roll_back(self) -> None:
         # SQLite has rolled back by itself after some errors.

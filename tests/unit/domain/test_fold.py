@@ -95,12 +95,12 @@ def test_a_key_named_twice_by_one_event_is_touched_once() -> None:
 
 
 def test_an_event_that_touches_no_row_is_left_out() -> None:
-    assert keys_of(VIEW, [entry(1, "")]) == ([], [])
+    assert keys_of(VIEW, [entry(1, "")]) == ({}, [])
 
 
 def test_an_event_that_the_view_does_not_fold_is_left_out() -> None:
     opened = ViewEvent(account_pb2.AccountOpened(account_id="a"), "account/a", 1, 0)
-    assert keys_of(VIEW, [FoldEntry(1, opened)]) == ([], [])
+    assert keys_of(VIEW, [FoldEntry(1, opened)]) == ({}, [])
 
 
 def test_a_deleted_row_is_none_and_is_made_anew_by_the_next_event() -> None:
@@ -180,7 +180,7 @@ def test_what_is_no_key_fails_the_event_and_touches_no_row(key: object, words: s
         foldings={account_pb2.MoneyDeposited: Folding(lambda event: [key], apply)},
     )
     touched, failures = keys_of(view, [entry(1, "a"), entry(2, "b")])
-    assert touched == []
+    assert touched == {}
     assert [failure.entry.sequence for failure in failures] == [1, 2]
     with pytest.raises((TypeError, ValueError), match=words):
         hash(key)
@@ -202,9 +202,21 @@ def test_a_keys_function_that_raises_fails_its_event_only() -> None:
 
     view = View(row=VIEW.row, foldings={account_pb2.MoneyDeposited: Folding(picky, apply)})
     touched, failures = keys_of(view, [entry(1, "a", 0), entry(2, "a", 9), entry(3, "a", 1)])
-    assert [keys for _, keys in touched] == [(("a",),), (("b",),)]
+    assert list(touched) == [("a",), ("b",)]
     assert failures[0].entry.sequence == 2
     assert failures[0].error == "IndexError: string index out of range"
+
+
+def test_an_event_with_one_key_that_is_none_touches_no_row_at_all() -> None:
+    def half(event: ViewEvent) -> list[tuple[object]]:
+        return [("a",), ("b",) if event.data.amount_cents else (7,)]
+
+    view = View(row=VIEW.row, foldings={account_pb2.MoneyDeposited: Folding(half, apply)})  # type: ignore[arg-type]  # that is the point
+    first, second, third = entry(1, "x", 1), entry(2, "x", 0), entry(3, "x", 1)
+    touched, failures = keys_of(view, [first, second, third])
+    assert touched == {("a",): [first, third], ("b",): [first, third]}
+    assert [failure.entry for failure in failures] == [second]
+    assert keys_of(view, [second]).touched == {}
 
 
 def test_a_new_row_takes_every_kind_of_key_field() -> None:
