@@ -20,9 +20,11 @@ from cassandra.segment import SegmentCodec
 from eventspine.storage.cassandra.events import CassandraEventStore
 from eventspine.storage.cassandra.failures import CAS_WRITE_UNKNOWN
 from eventspine.storage.cassandra.store import CassandraStore
+from eventspine.storage.connect import open_memory
 from eventspine.storage.errors import OutcomeUnknownError, StoreUnavailableError
 from eventspine.storage.records import Append, Conflict, Head, Outcome, Replayed, Stored
 from eventspine.storage.stack import StackSettings
+from tests.command.bank_service import deposit, opening, running
 from tests.storage.appends import append_of, records_of
 from tests.storage.cassandra_keyspace import as_new_tenant, new_keyspace
 from tests.storage.proxy import Proxy
@@ -101,6 +103,22 @@ async def test_a_connection_lost_after_sending_is_an_unknown_outcome_that_resend
     # Its own row: whoever sends again reads it as stored.
     assert await settled(store, append) == Replayed(append.commands[0])
     assert (await direct.head(STREAM)).version == 4
+
+
+async def test_commands_whose_answer_was_lost_are_stored_once_and_answered_as_new(
+    store: CassandraEventStore, direct: CassandraEventStore, proxy: Proxy
+) -> None:
+    async with running(replace(open_memory(), events=store)) as bank:
+        await bank.call(opening("1"))
+        proxy.swallow()
+        calls = [asyncio.create_task(bank.call(deposit("1"))) for _ in range(5)]
+        await version_at(direct, 2)
+        await proxy.refuse()
+        await proxy.accept()
+        results = await asyncio.wait_for(asyncio.gather(*calls), PATIENCE_SECONDS)
+    assert [result.last_version for result in results] == [2, 3, 4, 5, 6]
+    assert not any(result.replayed for result in results)
+    assert (await direct.head(STREAM)).version == 6
 
 
 class TwiceTheNode(RoundRobinPolicy):
