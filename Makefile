@@ -42,10 +42,7 @@ run: $(VENV)/.ready ## Replay real flights through the platform and check every 
 test: $(VENV)/.ready ## Run all tests that need no real servers
 	$(BIN)/python -m pytest -q -m "not stack and not thorough and not clients" tests
 
-test-test-clients: $(VENV)/.ready ## Build the clients in Go, Java and TypeScript and run their tests
-	$(BIN)/python -m pytest -q -m clients tests/clients
-
-stack: $(VENV)/.ready ## Run the tests on real Cassandra and Kafka (needs Java 17 and Maven), and long ones
+test-stack: $(VENV)/.ready ## Run the tests on real Cassandra and Kafka (needs Java 17 and Maven), and long ones
 	$(BIN)/python -m devstack.stack fetch || echo "the tests on real servers will be skipped"
 	$(BIN)/python -m pytest -q -m "stack or thorough" tests
 
