@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROTOS := $(shell find protos -name '*.proto')
 DAYS ?= 14
+ADDRESS ?= 127.0.0.1:7070
 NODES ?= 1
 BROKERS ?= 1
 SERVICES ?= 1
@@ -35,16 +36,13 @@ $(VENV)/.ready: $(VENV)/.locked pyproject.toml $(PROTOS)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-run: $(VENV)/.ready ## Replay real flights through the platform and check every total (DAYS=14, DB=FILE)
-	$(BIN)/python -m devstack.tour --days $(DAYS) --db $(DB)
+run: $(VENV)/.ready ## Replay real flights through the platform and check every total (DAYS=14, DB=FILE; STACK=1: that of make stack)
+	$(BIN)/python -m devstack.tour --days $(DAYS) $(if $(STACK),--address $(ADDRESS),--db $(DB))
 
 test: $(VENV)/.ready ## Run all tests that need no real servers
 	$(BIN)/python -m pytest -q -m "not stack and not thorough and not clients" tests
 
-test-test-clients: $(VENV)/.ready ## Build the clients in Go, Java and TypeScript and run their tests
-	$(BIN)/python -m pytest -q -m clients tests/clients
-
-stack: $(VENV)/.ready ## Run the tests on real Cassandra and Kafka (needs Java 17 and Maven), and long ones
+test-stack: $(VENV)/.ready ## Run the tests on real Cassandra and Kafka (needs Java 17 and Maven), and long ones
 	$(BIN)/python -m devstack.stack fetch || echo "the tests on real servers will be skipped"
 	$(BIN)/python -m pytest -q -m "stack or thorough" tests
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bench.embedded import EmbeddedBank
 from bench.goals import P16, P17_100, P17_1000, P18_1, P18_100, P18_1000, Goal
+from bench.needed import NeededWork
 from bench.peer import Peer
 from bench.raw_sqlite import RawEvents
 from bench.report import Figure, Found, Line
@@ -17,6 +18,11 @@ COMMANDS = {1: 400, 100: 5_000, 1_000: 10_000}
 RECORD_BYTES = 216
 """How large the record of a deposit is, so that the raw half stores as much."""
 
+_NEEDED = {
+    "needed": "the same commands decided, encoded and stored in a bare loop",
+    "decided": "likewise, without the file",
+}
+
 _ALONE = "commands alone"
 _FOLLOWED = "processor following with 3 views"
 
@@ -27,13 +33,19 @@ def raw_commits(folder: Path) -> list[Found]:
     found: list[Found] = []
     for in_flight, goal in goals.items():
         count, group = COMMANDS[in_flight], 1 if in_flight == 1 else 100
-        with _banks(folder, in_flight) as (alone, followed), _raw(folder, in_flight) as raw:
+        with (
+            _banks(folder, in_flight) as (alone, followed),
+            _raw(folder, in_flight) as raw,
+            _needed(folder, in_flight) as needed,
+        ):
             rounds = interleave(
                 {
                     "raw": lambda: raw.insert(count, group),  # noqa: B023  # runs in this turn
                     _ALONE: lambda: alone.execute(count),  # noqa: B023  # runs in this turn
                     _FOLLOWED: lambda: followed.execute(count),  # noqa: B023  # runs in this turn
                     "typed": lambda: alone.call(count),  # noqa: B023  # runs in this turn
+                    "needed": lambda: needed.store(count, in_flight),  # noqa: B023  # likewise
+                    "decided": lambda: needed.decide(count, in_flight),  # noqa: B023  # likewise
                 }
             )
         setting = f"{in_flight} in flight, records of {RECORD_BYTES} bytes, FULL"
@@ -41,6 +53,9 @@ def raw_commits(folder: Path) -> list[Found]:
             found.append(Line(goal, rounds.over(name, "raw"), f"{setting}, {name}"))
         callers = "commands alone, each caller waits for its answer"
         found.append(Line(goal, rounds.over("typed", "raw"), f"{setting}, {callers}"))
+        for name, words in _NEEDED.items():
+            bound = rounds.over(name, "raw").median
+            found.append(Figure(f"{goal.number}, {words}", bound, "times raw", setting))
     return found
 
 
@@ -91,3 +106,12 @@ def _raw(folder: Path, in_flight: int) -> Iterator[RawEvents]:
         yield raw
     finally:
         raw.close()
+
+
+@contextmanager
+def _needed(folder: Path, in_flight: int) -> Iterator[NeededWork]:
+    needed = NeededWork(folder / f"needed-{in_flight}.db")
+    try:
+        yield needed
+    finally:
+        needed.close()

@@ -15,6 +15,7 @@ from typing import Any
 from command_svc.command import Command, Outcome
 from command_svc.count import CommandCounts
 from command_svc.encode import Encoder
+from command_svc.hints import Hints
 from command_svc.lane import Batch, Batcher, Lane
 from command_svc.load import Loader
 from command_svc.outcome import Outcomes
@@ -35,6 +36,7 @@ class Lanes:
         self,
         backend: Backend,
         publisher: Publisher,
+        hints: Hints,
         *,
         now_us: Callable[[], int],
         settings: CommandSettings,
@@ -43,6 +45,7 @@ class Lanes:
         self._backend = backend
         self._settings = settings
         self._now_us = now_us
+        self._hints = hints
         self._lanes: dict[str, Lane] = {}
         self._idle: OrderedDict[str, Lane] = OrderedDict()
         self._ready: deque[Lane] = deque()
@@ -223,6 +226,7 @@ class Lanes:
     async def _store(self, group: list[Batch]) -> None:
         """Sends a group to the store and settles it; a slot is free again when it is."""
         appends = [batch.append() for batch in group]
+        window = self._hints.begin(appends)
         began = perf_counter()
         try:
             outcomes = await self._backend.events.append(appends)
@@ -231,6 +235,8 @@ class Lanes:
             outcomes = await self._resolver.resolve(group, appends)
         except Exception as error:
             self._free_slot()
+            if window is not None:
+                window.none_stored(appends)
             self._outcomes.fail(group, error)
             return
         except asyncio.CancelledError:
@@ -241,7 +247,7 @@ class Lanes:
             self._free_slot()
             self.counts.append_timings.note(perf_counter() - began)
         for batch, append, outcome in zip(group, appends, outcomes, strict=True):
-            self._outcomes.take(batch, append, outcome)
+            self._outcomes.take(batch, append, outcome, window)
 
     def _free_slot(self) -> None:
         self._groups -= 1

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from command_svc.command import Answer, Command, Outcome
 from command_svc.conflict import conflict_error, lost_error
+from command_svc.hints import Window
 from command_svc.lane import Batch, Lane, Mismatch, repeated
 from command_svc.publish import Publisher
 from command_svc.recent import RecentCommands
@@ -71,11 +72,15 @@ class Outcomes:
         self._recent = recent
         self._snapshots = snapshots
 
-    def take(self, batch: Batch, append: Append, outcome: records.Outcome) -> None:
-        """Takes the store's answer to the append of a batch."""
+    def take(
+        self, batch: Batch, append: Append, outcome: records.Outcome, window: Window | None
+    ) -> None:
+        """Takes the store's answer to the append of a batch, which was hinted at in a window."""
         if isinstance(outcome, Stored):
-            self._stored(batch, append, outcome.first_sequence)
+            self._stored(batch, append, outcome.first_sequence, window)
         else:
+            if window is not None:
+                window.not_stored(append)
             batch.lane.forget()
             self._ways.spawn(self._again(batch, outcome))
 
@@ -121,11 +126,13 @@ class Outcomes:
             lane.forget()
         self._ways.release(lane)
 
-    def _stored(self, batch: Batch, append: Append, first_sequence: int | None) -> None:
+    def _stored(
+        self, batch: Batch, append: Append, first_sequence: int | None, window: Window | None
+    ) -> None:
         lane = batch.lane
         lane.head = batch.head
         if append.records:
-            self._publisher.put(append, first_sequence)
+            self._publisher.put(append, first_sequence, window)
             if not batch.spoilt:
                 self._snapshots.stored(lane, batch.start.version)
         remember, settle, stream = self._recent.put, self._ways.settle, lane.stream

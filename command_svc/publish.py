@@ -7,13 +7,14 @@ and logged, and followers find it in the log, where repair brings it.
 
 import asyncio
 import logging
-import zlib
 from collections import deque
 from collections.abc import Coroutine
 
+from command_svc.hints import Window
 from eventspine.storage.errors import StoreUnavailableError
 from eventspine.storage.ports import Bus
 from eventspine.storage.records import Append, LogEntry
+from eventspine.storage.republish import partition_of
 
 ENTRIES_MAX = 100_000
 """How many entries wait for a slow bus; the oldest are left out first."""
@@ -83,23 +84,25 @@ class Publisher:
             self.left_out += self._count
             self._count = self._bytes = 0
 
-    def put(self, append: Append, first_sequence: int | None) -> None:
+    def put(self, append: Append, first_sequence: int | None, window: Window | None = None) -> None:
         """Takes the records of a stored append; never waits.
 
         Args:
             append: What was stored.
             first_sequence: Where the log has its first record, when the store itself sequences;
                 None leaves that to the sequencer.
+            window: What has to hear of each record whether it got to the bus.
         """
         stream = append.stream
         if first_sequence is None:
-            partition = zlib.crc32(stream.encode()) % self._partitions
+            partition = partition_of(stream, self._partitions)
             queue, sequence, step = self._queue("events", partition), 0, 0
         else:
             partition = 0
             queue, sequence, step = self._queue("log", partition), first_sequence, 1
         for version, kind, encoded in append.records:
             queue.entries.append(LogEntry(partition, sequence, stream, version, kind, encoded))
+            queue.windows.append(window)
             self._bytes += len(encoded)
             sequence += step
         self._count += len(append.records)
@@ -122,25 +125,29 @@ class Publisher:
             queue = max(self._queues.values(), key=lambda queue: len(queue.entries))
             if not queue.entries:
                 break
-            self._gone(len(queue.entries.popleft().encoded))
+            self._gone(queue.entries.popleft(), queue.windows.popleft(), on_the_bus=False)
             self.left_out += 1
         if before == 0 and self.left_out:
             _LOG.error("more waits for the bus than is kept; repair finds what is left out")
 
-    def _gone(self, size: int) -> None:
+    def _gone(self, entry: LogEntry, window: Window | None, *, on_the_bus: bool) -> None:
         self._count -= 1
-        self._bytes -= size
+        self._bytes -= len(entry.encoded)
+        if window is not None:
+            window.published(entry.stream, on_the_bus=on_the_bus)
 
     async def _run(self, queue: "_Queue") -> None:
         while queue.entries or not self._stopping:
             await queue.awake.wait()
             queue.awake.clear()
             while queue.entries:
-                await self._publish(queue, queue.take())
+                await self._publish(queue, *queue.take())
 
-    async def _publish(self, queue: "_Queue", batch: list[LogEntry]) -> None:
+    async def _publish(
+        self, queue: "_Queue", batch: list[LogEntry], windows: list[Window | None]
+    ) -> None:
         """Hands a batch on, however long the bus is down."""
-        seconds = WAIT_SECONDS_MIN
+        seconds, taken = WAIT_SECONDS_MIN, True
         while True:
             try:
                 await self._bus.publish(queue.channel, queue.partition, batch)
@@ -151,13 +158,14 @@ class Publisher:
                 # A defect: the records are stored and the commands answered, whatever it is.
                 _LOG.exception("the bus takes none of %d entries", len(batch))
                 self.left_out += len(batch)
+                taken = False
                 break
             await asyncio.sleep(seconds)
             seconds = min(seconds * 2, WAIT_SECONDS_MAX)
             # Some of them may have arrived.
             batch = [entry._replace(republished=True) for entry in batch]
-        for entry in batch:
-            self._gone(len(entry.encoded))
+        for entry, window in zip(batch, windows, strict=True):
+            self._gone(entry, window, on_the_bus=taken)
 
 
 class _Queue:
@@ -167,13 +175,16 @@ class _Queue:
         self.channel = channel
         self.partition = partition
         self.entries: deque[LogEntry] = deque()
+        self.windows: deque[Window | None] = deque()
         self.awake = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
 
     def start(self, run: Coroutine[None, None, None]) -> None:
         self.task = asyncio.create_task(run, name=f"publish {self.channel} {self.partition}")
 
-    def take(self) -> list[LogEntry]:
-        """Takes the oldest entries out."""
-        entries = self.entries
-        return [entries.popleft() for _ in range(min(len(entries), BATCH_ENTRIES_MAX))]
+    def take(self) -> tuple[list[LogEntry], list[Window | None]]:
+        """Takes the oldest entries out, and their windows in step."""
+        entries, windows = self.entries, self.windows
+        count = min(len(entries), BATCH_ENTRIES_MAX)
+        taken = [entries.popleft() for _ in range(count)]
+        return taken, [windows.popleft() for _ in range(count)]

@@ -14,9 +14,11 @@ from google.protobuf.message import Message
 from command_svc.append import Lanes
 from command_svc.bulk import BulkStream, Parts, Verdict
 from command_svc.command import Command, Outcome, categories
+from command_svc.hints import Hints
 from command_svc.intake import Intake
 from command_svc.project_wait import ProjectWait
 from command_svc.publish import Publisher
+from command_svc.repair import Repair
 from command_svc.reply import Replies
 from command_svc.settings import CommandSettings
 from eventspine.domain.declared import CommandDeclaration, Declarations
@@ -72,7 +74,11 @@ class CommandService:
         self._project_wait = ProjectWait(declarations, backend.log, progress, serving, self._tail)
         self._replies = Replies(backend.identity.store_id)
         self._publisher = Publisher(backend.bus)
-        self._lanes = Lanes(backend, self._publisher, now_us=now_us, settings=self._settings)
+        self._hints = Hints(backend.hints, self._settings)
+        self._repair = Repair(backend, self._hints, self._settings)
+        self._lanes = Lanes(
+            backend, self._publisher, self._hints, now_us=now_us, settings=self._settings
+        )
 
     @property
     def waiting(self) -> int:
@@ -87,6 +93,7 @@ class CommandService:
     def figures(self) -> Iterable[Figure]:
         """Returns what was counted and measured so far."""
         yield from self._lanes.counts.figures()
+        yield from self._repair.figures()
         yield Figure(
             "eventspine_commands_waiting",
             "gauge",
@@ -109,11 +116,15 @@ class CommandService:
             StoreUnavailableError: The log cannot be read. Nothing runs.
         """
         self._publisher.start(partitions=len(await self._backend.log.ends()))
+        await self._hints.start()
+        await self._repair.start()
 
     async def stop(self) -> None:
         """Refuses new commands with SHUTTING_DOWN, answers those on their way, and ends."""
+        await self._repair.stop()
         await self._lanes.stop()
         await self._publisher.stop()
+        await self._hints.stop()
         if self._tail is not None:
             await self._tail.stop()
 

@@ -26,6 +26,12 @@ class CommandSettings:
         resend_pause_seconds_max: How long the pauses grow at most between two sendings of an append
             whose outcome is unknown.
         drain_seconds: How long a stop waits for the commands that are on their way.
+        hint_tick_seconds: How long hints of appends are collected before they are written.
+        hint_window_seconds: How long one window of hints is filled.
+        beat_seconds: How often a process tells that it lives, and looks at the others.
+        dead_seconds: After how long without a beat a process is taken for dead.
+        late_seconds: How long after that its appends may still come to be stored. To be longer than
+            every time-out of the store.
     """
 
     tenant: str = "default"
@@ -43,3 +49,8 @@ class CommandSettings:
     unknown_wait_seconds: float = 10.0
     resend_pause_seconds_max: float = 2.0
     drain_seconds: float = 10.0
+    hint_tick_seconds: float = 0.005
+    hint_window_seconds: float = 5.0
+    beat_seconds: float = 1.0
+    dead_seconds: float = 5.0
+    late_seconds: float = 30.0

@@ -3,16 +3,18 @@
 import argparse
 import asyncio
 import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
 
 from devstack.cli.dev import run_loop
-from devstack.cli.failure import EXIT_INTERRUPTED, EXIT_REFUSED, CommandLineError, stop
+from devstack.cli.failure import EXIT_INTERRUPTED, EXIT_REFUSED, CommandLineError, refused, stop
 from devstack.embedded import Embedded
 from devstack.flights_data import DAYS_MAX, FlightsNotFoundError, count_commands, flights_file
 from devstack.flights_totals import (
@@ -39,7 +41,9 @@ def main() -> None:
     """Runs the tour; exits with 0 only when every total of the views is that of the file."""
     parser = argparse.ArgumentParser(prog="make run", description=__doc__)
     parser.add_argument("--days", type=int, default=14, help="days of 2013 to replay, 1 to 365")
-    parser.add_argument("--db", type=Path, required=True, help="the file to keep everything in")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--db", type=Path, help="the file to keep everything in")
+    where.add_argument("--address", help="a platform that runs already, such as that of make stack")
     parser.add_argument(
         "--totals-from", type=Path, help="count the totals in this CSV, not in the one replayed"
     )
@@ -49,7 +53,7 @@ def main() -> None:
     differences: list[str] = []
     try:
         data = given.totals_from or flights_file()
-        run_loop(tour(given.days, given.db, data, differences))
+        run_loop(tour(given.days, given.db or given.address, data, differences))
     except CommandLineError as error:
         sys.stderr.write(f"make run: {error}\n")
         sys.exit(error.exit_code)
@@ -61,59 +65,112 @@ def main() -> None:
     sys.exit(1 if differences else 0)
 
 
-async def tour(days: int, db: Path, data: Path, differences: list[str]) -> None:
+async def tour(days: int, where: Path | str, data: Path, differences: list[str]) -> None:
     """Replays flights and checks totals.
 
     Args:
         days: How many days of 2013.
-        db: The file. One that is there already is used: what it holds is answered as replayed.
+        where: A file for an embedded platform, or the address of a platform that runs already. What
+            it holds of the flights is answered as replayed.
         data: The CSV, zipped or not, in which the totals are counted.
         differences: Gets a sentence for each total that is not as in the data file.
 
     Raises:
-        CommandLineError: The file holds more than the flights of these days. Nothing was changed.
+        CommandLineError: The platform holds more than the flights of these days, or cannot be
+            reached. Nothing was changed.
         OSError: The data cannot be read.
     """
     began = perf_counter()
     say(f"counting {days} days of flights straight from {data.name}, by code of its own")
     totals = flight_totals(days, data)
-    db.parent.mkdir(parents=True, exist_ok=True)
-    async with Embedded(find_domains(SHIPPED), db=db) as platform:
-        await _check_holds_no_more(platform, days, db)
-        say(f"platform on {platform.address}, everything kept in {db}")
+    async with _running(where) as (address, steps), grpc.aio.insecure_channel(address) as channel:
+        status = await _status(channel)
+        held = sum(end.sequence for end in status.ends)
+        _check_holds_no_more(held, days, where)
+        say(f"platform on {address}, everything kept in {status.location}")
         say("the live boards as they change: local time, flight, destination, minutes late")
-        async with grpc.aio.insecure_channel(platform.address) as channel:
-            async with following(channel) as seen:
-                replayed = await replay_flights(platform.address, days)
-                await seen.reaches(sum(await platform.parts.backend.log.ends()))
-            await _views_caught_up(channel)
-            rows = await _rows(channel, replayed.token)
-            await _say_boards(channel, seen)
-            await _way(platform, replayed, seen)
+        async with following(channel) as seen:
+            replayed = await replay_flights(address, days)
+            end = held + replayed.stored
+            await seen.reaches(end)
+        views = await _views_at(channel, end)
+        rows = await _rows(channel, replayed.token)
+        await _say_boards(channel, seen)
+        _way(Walked(replayed, seen, end, views), steps())
     differences += _differences(totals, *rows) + list(replayed.problems)
     _conclude(differences, totals, days, perf_counter() - began)
 
 
-async def _check_holds_no_more(platform: Embedded, days: int, db: Path) -> None:
-    held = sum(await platform.parts.backend.log.ends())
+class Steps(NamedTuple):
+    """What of the way depends on the backend: the files that append and sequence, and how much."""
+
+    append: str
+    sequence: str
+    commits: str
+
+
+class Walked(NamedTuple):
+    """How far the flights have come.
+
+    Attributes:
+        end: How many events are in the log.
+        views: How many views there are.
+    """
+
+    replayed: Replayed
+    seen: Seen
+    end: int
+    views: int
+
+
+@asynccontextmanager
+async def _running(where: Path | str) -> AsyncIterator[tuple[str, Callable[[], Steps]]]:
+    """Gives the address of a platform, and what tells of its steps when all is done."""
+    if isinstance(where, str):
+        yield where, lambda: Steps("cassandra/append.py", "processor_svc/sequence.py", "")
+        return
+    where.parent.mkdir(parents=True, exist_ok=True)
+    async with Embedded(find_domains(SHIPPED), db=where) as platform:
+        events = platform.parts.backend.events
+
+        def steps() -> Steps:
+            commits: int = getattr(events, "commits", 0)
+            told = f"; {commits:,} transactions in this run, views included"
+            return Steps("sqlite/append.py", "eventspine/storage/sqlite/append.py", told)
+
+        yield platform.address, steps
+
+
+async def _status(channel: grpc.aio.Channel) -> admin_pb2.GetStatusResponse:
+    try:
+        return await AdminServiceStub(channel).GetStatus(admin_pb2.GetStatusRequest())
+    except grpc.aio.AioRpcError as error:
+        raise refused(error) from error
+
+
+def _check_holds_no_more(held: int, days: int, where: Path | str) -> None:
     # Every command of a replay stores one event.
     if held > (most := count_commands(days)):
         stop(
-            f"{db} holds {held:,} events, and {days} days of flights are {most:,}; "
+            f"{where} holds {held:,} events, and {days} days of flights are {most:,}; "
             "choose another file with DB=, or as many days as before",
             EXIT_REFUSED,
         )
 
 
-async def _views_caught_up(channel: grpc.aio.Channel) -> None:
-    """Waits until every view has folded every event, also those that an earlier run left it."""
+async def _views_at(channel: grpc.aio.Channel, end: int) -> int:
+    """Waits until every view has folded every event; returns how many views there are."""
     admin = AdminServiceStub(channel)
     async with asyncio.timeout(MAX_WAIT_SECONDS):
         while True:
-            reply = await admin.ListViews(admin_pb2.ListViewsRequest())
-            if not any(build.lag_events for view in reply.views for build in view.builds):
-                return
+            views = (await admin.ListViews(admin_pb2.ListViewsRequest())).views
+            if all(_passed(build) >= end for view in views for build in view.builds):
+                return len(views)
             await asyncio.sleep(POLL_SECONDS)
+
+
+def _passed(build: admin_pb2.ViewBuild) -> int:
+    return sum(place.sequence for place in build.progress)
 
 
 async def _rows(channel: grpc.aio.Channel, token: str) -> tuple[list[Any], list[Any]]:
@@ -147,12 +204,9 @@ async def _say_boards(channel: grpc.aio.Channel, seen: Seen) -> None:
         say("  the boards are empty: every flight has arrived, or was cancelled or diverted")
 
 
-async def _way(platform: Embedded, replayed: Replayed, seen: Seen) -> None:
+def _way(walked: Walked, by: Steps) -> None:
     """Prints one line for each step of the way, each naming the file that did it."""
-    backend = platform.parts.backend
-    end = sum(await backend.log.ends())
-    commits: int = getattr(backend.events, "commits", 0)
-    views = len(await backend.registry.views())
+    replayed, seen, end, views = walked
     rate = replayed.commands / replayed.seconds
     say()
     steps = (
@@ -169,18 +223,18 @@ async def _way(platform: Embedded, replayed: Replayed, seen: Seen) -> None:
         ),
         (
             "append",
-            "command_svc/append.py, eventspine/storage/sqlite/append.py",
-            f"{end:,} events in the file; {commits:,} transactions in this run, views included",
+            f"command_svc/append.py, eventspine/storage/{by.append}",
+            f"{end:,} events stored{by.commits}",
         ),
         (
             "publish",
             "command_svc/publish.py",
-            f"{replayed.stored:,} new events handed to whoever follows, after the fsync",
+            f"{replayed.stored:,} new events handed to whoever follows, once they were stored",
         ),
         (
             "sequence",
-            "eventspine/storage/sqlite/append.py",
-            f"1 to {end:,}, without a gap (in memory: processor_svc/sequence.py)",
+            by.sequence,
+            f"{end:,} entries of the log, without a gap",
         ),
         (
             "project",

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from eventspine.domain.declared import ViewDeclaration
 from eventspine.rpc.errors import ViewNotFoundError, ViewStateError
+from eventspine.storage.errors import BusUnavailableError
 from eventspine.storage.ports import Bus, ViewRegistry
 from eventspine.storage.records import Build, Builds, BuildsChange
 
@@ -219,6 +220,9 @@ class Lifecycle:
     async def change(self, view: str, step: Callable[[Builds], Steps]) -> Builds:
         """Takes a step and tells it; again from the start when somebody else was quicker.
 
+        Whoever is not told, because the bus is down, finds it within seconds: processors look for
+        builds, and query services do not remember them for long.
+
         Raises:
             StoreUnavailableError: Nothing was changed.
         """
@@ -228,8 +232,14 @@ class Lifecycle:
             if after == now.builds:
                 return now
             if await self._registry.put(view, now.revision, after):
-                await self._bus.publish("changes", 0, [BuildsChange(view)])
+                await self._tell(view)
                 return await self._registry.builds(view)
+
+    async def _tell(self, view: str) -> None:
+        try:
+            await self._bus.publish("changes", 0, [BuildsChange(view)])
+        except BusUnavailableError as error:
+            _log.warning("the builds of view %s changed, which cannot be told: %s", view, error)
 
 
 def _each(builds: Builds, step: Callable[[Build], Build]) -> Steps:

@@ -9,6 +9,7 @@ from eventspine.process.composition import Part, Site
 from eventspine.rpc.figures import Figure
 from eventspine.rpc.method import Method
 from processor_svc.admin import AdminService
+from processor_svc.auditor import Auditor
 from processor_svc.project import Processor
 from processor_svc.sequence import Sequencer
 
@@ -24,13 +25,14 @@ class ProcessorComposition:
     sequencer: Sequencer | None
     processor: Processor
     admin: AdminService
+    auditor: Auditor
     parts: Sequence[Part]
     methods: Sequence[Method]
 
     def figures(self) -> Iterable[Figure]:
         """Returns what the service has counted and measured so far."""
         sequenced = () if self.sequencer is None else self.sequencer.figures()
-        return chain(sequenced, self.processor.figures())
+        return chain(sequenced, self.processor.figures(), self.auditor.figures())
 
 
 def compose(site: Site) -> ProcessorComposition:
@@ -48,11 +50,13 @@ def compose(site: Site) -> ProcessorComposition:
     sequencer = (
         None if backend.sequences_on_append else Sequencer(backend.events, backend.log, backend.bus)
     )
+    auditor = Auditor(backend, now_us=site.now_us)
     sequencing = () if sequencer is None else (sequencer,)
     return ProcessorComposition(
         sequencer=sequencer,
         processor=processor,
         admin=admin,
-        parts=(site.tail, *sequencing, processor),
-        methods=admin.methods(),
+        auditor=auditor,
+        parts=(site.tail, *sequencing, processor, auditor),
+        methods=[*admin.methods(), *auditor.methods()],
     )

@@ -65,7 +65,12 @@ class Borrowed(NamedTuple):
 
 
 class Processor:
-    """Folds the log into all builds of all views whose code this process has."""
+    """Folds the log into all builds of all views whose code this process has.
+
+    Attributes:
+        lifecycle: The builds of all views.
+        share: The partitions of the log that belong to this process.
+    """
 
     def __init__(
         self,
@@ -92,7 +97,7 @@ class Processor:
         self._now_us = now_us
         self._look_seconds = look_seconds
         self._look_now = asyncio.Event()
-        self._share = Share(self.lifecycle, tail, look_seconds=look_seconds)
+        self.share = Share(self.lifecycle, tail, look_seconds=look_seconds)
         self._projectors: list[Projector] = []
         self._followers: list[Follower] = []
         self._builds: dict[str, tuple[BuildRows, ...]] = {}
@@ -119,7 +124,7 @@ class Processor:
             await self.lifecycle.begin(view)
         for follower in self._followers:
             self._run(follower.run(), "follow")
-        self._run(self._share.follow(backend.bus.shares(GROUP), self._share_changed), "own")
+        self._run(self.share.follow(backend.bus.shares(GROUP), self._share_changed), "own")
         self._run(self._keep_looking(), "look for builds")
 
     async def stop(self) -> None:
@@ -168,7 +173,7 @@ class Processor:
             StoreUnavailableError: Their places cannot be read.
         """
         try:
-            async with self._lock(view), self._share.still(view, builds):
+            async with self._lock(view), self.share.still(view, builds):
                 for build in builds:
                     await self._take_out(build_id(view, build.number))
                 borrowed = tuple([await self._borrowed(view, build) for build in builds])
@@ -233,7 +238,7 @@ class Processor:
         async with self._lock(view):
             aside = await self.lifecycle.change(view, lambda now: retiring(view, now, number))
             await self._follow(view, aside)
-            await self._share.others_look()
+            await self.share.others_look()
             await self._backend.views.drop(build_id(view, number))
             return await self.lifecycle.change(view, lambda now: retired(now, number))
 
@@ -298,9 +303,7 @@ class Processor:
             name = build_id(view, build.number)
             if not build.paused and self.code_present(view, build):
                 known = self._builds.get(name, ())
-                new = self._rows(
-                    view, build, self._share.owned - {rows.partition for rows in known}
-                )
+                new = self._rows(view, build, self.share.owned - {rows.partition for rows in known})
                 self._builds[name] = (*known, *new)
                 adopted += new
             for rows in self._builds.get(name, ()):

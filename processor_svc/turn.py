@@ -131,9 +131,11 @@ class Projector:
         """
         await rows.open(self._store, self._registry)
         untold = self._unpublished.pop(rows.build_id, [])
-        progress = ProgressChange(rows.build_id, self.partition, rows.progress)
-        told = progress in untold
-        await self._bus.publish("changes", self.partition, untold if told else [progress])
+        saved = [one for one in untold[-1:] if isinstance(one, ProgressChange)]
+        if not saved or saved[0].sequence != rows.progress:
+            # Others may have saved what they did not come to tell.
+            untold = [ProgressChange(rows.build_id, self.partition, rows.progress, rows.progress)]
+        await self._bus.publish("changes", self.partition, untold)
 
     async def advance(self, builds: Sequence[BuildRows], stride: Stride, *, through: int) -> None:
         """Folds and saves up to `through`, at most one stride. The caller holds the builds.
@@ -247,7 +249,8 @@ def _messages(batch: ViewBatch, *, rows_told: bool) -> list[BusMessage]:
         messages += [
             RowChange(batch.build_id, batch.partition, key, row) for key, row in batch.rows.items()
         ]
-    messages.append(ProgressChange(batch.build_id, batch.partition, batch.through))
+    after = batch.after if rows_told else batch.through
+    messages.append(ProgressChange(batch.build_id, batch.partition, batch.through, after))
     return messages
 
 

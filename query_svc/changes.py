@@ -110,12 +110,21 @@ class Changes:
             if type(message) is RowChange:
                 self._changed(message)
             elif type(message) is ProgressChange:
-                passed = self._progress.setdefault(message.build_id, {})
-                passed[message.partition] = message.sequence
+                self._passed(message)
             elif type(message) is BuildsChange:
                 for watcher in self._views.get(message.view, ()):
                     watcher.moved = True
                     watcher.happened()
+
+    def _passed(self, progress: ProgressChange) -> None:
+        passed = self._progress.setdefault(progress.build_id, {})
+        if passed.get(progress.partition, -1) < progress.after:
+            # A processor may have died between saving changes and telling them.
+            for (build_id, _), watchers in self._rows.items():
+                for watcher in watchers if build_id == progress.build_id else ():
+                    watcher.reload = True
+                    watcher.happened()
+        passed[progress.partition] = progress.sequence
 
     def _changed(self, change: RowChange) -> None:
         for watcher in self._rows.get((change.build_id, change.key), ()):

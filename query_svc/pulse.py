@@ -2,15 +2,20 @@
 
 Hundreds of subscriptions wait here. Each looks at the ends of the log first and waits only when
 there is nothing for it; between looking and waiting nothing else runs, so no movement is missed.
+They share one timer, since a timer for each wait costs more than the rest of the wait.
 """
 
 import asyncio
+import math
 
 from eventspine.rpc.errors import ShuttingDownError
 from eventspine.storage.tail import LogTail
 
 _PATIENCE_SECONDS = 60.0
 """How long one look at the tail waits. Any number would do: it is looked at again."""
+
+_CLOCK_SECONDS = 0.001
+"""How much the event loop's clock may be behind its timers."""
 
 
 class Pulse:
@@ -19,7 +24,10 @@ class Pulse:
     def __init__(self, tail: LogTail) -> None:
         """Follows a tail that has been started."""
         self._tail = tail
-        self._waiters: set[asyncio.Future[None]] = set()
+        # Until when each of them waits, by the event loop's time, and when the timer looks next.
+        self._waiters: dict[asyncio.Future[None], float] = {}
+        self._alarm_time = math.inf
+        self._alarm: asyncio.TimerHandle | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._stopped = False
 
@@ -39,6 +47,8 @@ class Pulse:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        if self._alarm is not None:
+            self._alarm.cancel()
         self._fire()
 
     async def next(self, timeout_seconds: float) -> None:
@@ -54,13 +64,13 @@ class Pulse:
             return
         loop = asyncio.get_running_loop()
         waiter = loop.create_future()
-        self._waiters.add(waiter)
-        timer = loop.call_later(timeout_seconds, _release, waiter)
+        until = self._waiters[waiter] = loop.time() + timeout_seconds
+        if until < self._alarm_time:
+            self._set_alarm(loop, until)
         try:
             await waiter
         finally:
-            timer.cancel()
-            self._waiters.discard(waiter)
+            self._waiters.pop(waiter, None)
         self.check()
 
     def check(self) -> None:
@@ -78,8 +88,24 @@ class Pulse:
                 seen = self._tail.end(partition)
                 self._fire()
 
+    def _set_alarm(self, loop: asyncio.AbstractEventLoop, until: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_time = until
+        self._alarm = loop.call_at(until, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Releases those whose time is up, and looks again when the next one's is."""
+        now = loop.time() + _CLOCK_SECONDS
+        for waiter in [waiter for waiter, until in self._waiters.items() if until <= now]:
+            del self._waiters[waiter]
+            _release(waiter)
+        self._alarm, self._alarm_time = None, math.inf
+        if self._waiters:
+            self._set_alarm(loop, min(self._waiters.values()))
+
     def _fire(self) -> None:
-        waiters, self._waiters = self._waiters, set()
+        waiters, self._waiters = self._waiters, {}
         for waiter in waiters:
             _release(waiter)
 

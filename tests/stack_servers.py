@@ -6,8 +6,8 @@ topics of its own. `EVENTSPINE_TEST_CASSANDRA` and `EVENTSPINE_TEST_KAFKA` (`hos
 that run already. Where there is no Java 17, or nothing to fetch the servers with, these tests are
 skipped, with the reason, and counted at the end.
 
-The node acknowledges before its disk has a write (`commitlog_sync: periodic`): that is faster, and
-what these tests prove does not rest on it.
+The node acknowledges before its disk has a write (`commitlog_sync: periodic`) and compiles little:
+that is faster here, and what these tests prove does not rest on it.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ def kafka() -> Iterator[str]:
 
 @contextmanager
 def _started(*, nodes: int, brokers: int) -> Iterator[Servers]:
-    servers = Servers(nodes=nodes, brokers=brokers, sync=CommitLogSync.PERIODIC)
+    servers = Servers(nodes=nodes, brokers=brokers, sync=CommitLogSync.PERIODIC, quick=True)
     with asyncio.Runner() as runner:
         try:
             runner.run(servers.start())

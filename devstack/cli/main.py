@@ -28,6 +28,7 @@ for command in (
     events.state,
     views.rows,
     operate.verify,
+    operate.audit,
     operate.backup,
     operate.restore,
     operate.doctor,

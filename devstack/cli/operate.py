@@ -1,4 +1,4 @@
-"""`eventspine verify`, `backup`, `restore`, `doctor`, `new`, `import`: to keep a platform well."""
+"""`eventspine verify`, `audit`, `backup`, `restore`, `doctor`, `new`, `import`: to keep it well."""
 
 from __future__ import annotations
 
@@ -48,6 +48,46 @@ def verify(
         typer.echo(f"{sound}, of which changed: {len(last.breaks)}" if last.breaks else sound)
     if last.breaks:
         raise typer.Exit(EXIT_FOUND)
+
+
+def audit(address: Address = DEFAULT_ADDRESS, as_json: Json = False) -> None:
+    """Compare store and log now; exit with 1 if an event was missing from the log."""
+    from devstack.progress_bar import progress_bar
+
+    with connected(address) as channel:
+        stub = admin_pb2_grpc.AdminServiceStub(channel)
+        # How many there are was counted when they were compared the last time.
+        known = stub.GetAuditStatus(admin_pb2.GetAuditStatusRequest()).streams
+        last = admin_pb2.AuditResponse()
+        with progress_bar("audit", known) as bar:
+            for last in stub.Audit(admin_pb2.AuditRequest()):
+                bar.at(last.streams)
+    if as_json:
+        typer.echo(line(as_data(last)))
+    else:
+        for lacking in last.missing:
+            typer.echo(
+                f"{lacking.stream}@{lacking.first_version}-{lacking.last_version}: was not in the"
+                " log"
+            )
+        for broken in last.breaks:
+            typer.echo(f"{broken.stream}@{broken.stream_version}: {broken.problem}")
+        typer.echo(_verdict(last))
+    if last.missing_records or last.breaks or not last.complete:
+        raise typer.Exit(EXIT_FOUND)
+
+
+def _verdict(last: admin_pb2.AuditResponse) -> str:
+    """Says in a sentence what an audit has found."""
+    begun = last.begin_time.ToDatetime().isoformat(sep=" ", timespec="seconds")
+    if last.complete:
+        verdict = f"all that was stored before {begun} UTC is in the log"
+    else:
+        verdict = "not all that is stored is in the log"
+    found = f"streams: {last.streams:,}, chains recomputed: {last.chains:,}"
+    if last.missing_records:
+        found += f"; missing: {last.missing_records:,}, sent again: {last.republished_records:,}"
+    return f"{verdict} ({found})"
 
 
 def backup(folder: Folder, address: Address = DEFAULT_ADDRESS, as_json: Json = False) -> None:

@@ -34,6 +34,9 @@ _OVERLOADED: Final = OverloadedError("too many calls at once; send the same agai
 _JSON_CODES: Final = {400: 3, 404: 12, 408: 4, 413: 8, 415: 3, 431: 8, 503: 14, 504: 4}
 """The google.rpc.Code of what a tier answers a JSON call with by itself, by HTTP status."""
 
+_GRPC_CODES: Final = {400: 3, 413: 8}
+"""Likewise for a gRPC call, where gRPC would read the HTTP status as something else."""
+
 
 def render_gateway(
     contract: FileDescriptorSet,
@@ -129,6 +132,10 @@ def _http(tier: Tier, name: str, *, filters: str, cors: str, routes: Iterable[st
         *(
             fill("parts/local_reply_json", http_status=status, code=code)
             for status, code in _JSON_CODES.items()
+        ),
+        *(
+            fill("parts/local_reply_grpc", http_status=status, code=code)
+            for status, code in _GRPC_CODES.items()
         ),
     ]
     first_tier = name == "load_balancer"

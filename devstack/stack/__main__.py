@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         "--domain", dest="domains", action="append", metavar="module:ATTRIBUTE", help="repeat"
     )
     up.add_argument("--state", type=Path, help="keep the data in this folder; else thrown away")
+    up.add_argument("--quick", action="store_true", help="start quicker, and do less a second")
     up.add_argument(
         "--commitlog-sync",
         choices=[str(sync) for sync in CommitLogSync],
@@ -106,6 +107,7 @@ async def _run(given: argparse.Namespace, is_up: asyncio.Event) -> None:
                 brokers=given.brokers,
                 state=given.state,
                 sync=given.commitlog_sync,
+                quick=given.quick,
                 say=say,
             )
             ending.push_async_callback(_stop, servers)

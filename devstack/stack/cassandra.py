@@ -8,6 +8,7 @@ from typing import Final
 from devstack.stack.child import ChildSpec
 from devstack.stack.cql_probe import ALL, ONE, ask
 from devstack.stack.jars import Release
+from devstack.stack.java import QUICK
 
 RELEASE: Final = Release("cassandra", "5.0.8", ("org.apache.cassandra:cassandra-all:5.0.8",))
 START_SECONDS: Final = 300.0
@@ -82,11 +83,13 @@ class Cluster:
         name: Its name, by which a node of another stack is told apart.
         nodes: All of its nodes.
         sync: When writes are acknowledged.
+        quick: Whether nodes are to start quickly, rather than to do much a second.
     """
 
     name: str
     nodes: tuple[Node, ...]
     sync: CommitLogSync
+    quick: bool
 
     @property
     def heap_mib(self) -> int:
@@ -222,6 +225,7 @@ def _arguments(cluster: Cluster, node: Node, folder: Path, coming: Coming) -> li
     replacing = [f"-Dcassandra.replace_address_first_boot={node.host}:{node.storage_port}"]
     return [
         *(replacing if coming is Coming.REPLACING else []),
+        *(QUICK if cluster.quick else ()),
         f"-javaagent:{jamm}",
         *(f"--add-exports={package}=ALL-UNNAMED" for package in EXPORTS),
         *(f"--add-opens={package}=ALL-UNNAMED" for package in OPENS),

@@ -68,9 +68,9 @@ def _text(text: str) -> bytes:
 
 def _rows(answer: bytes) -> list[Row]:
     """Reads a result without metadata: kind, flags, columns, rows, then the values."""
-    kind, _, columns, count = struct.unpack_from(">iIii", answer)
-    if kind != _ROWS:
+    if struct.unpack_from(">i", answer) != (_ROWS,):
         return []
+    _, _, columns, count = struct.unpack_from(">iIii", answer)
     place = 16
     rows: list[Row] = []
     for _ in range(count):

@@ -49,7 +49,7 @@ class Home:
         folder = folder.absolute()
         folder.mkdir(parents=True, exist_ok=True)
         home = cls(folder, _locked(folder))
-        link = stacks_folder() / hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+        link = _link(folder)
         link.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
             link.symlink_to(folder)
@@ -115,9 +115,16 @@ def own(folder: Path) -> IO[str] | None:
 
 
 def give_up(folder: Path) -> None:
-    """Deletes a state folder if it is throw-away."""
+    """Forgets a state folder without children, and deletes it if it is throw-away."""
     if (folder / THROW_AWAY).exists():
         shutil.rmtree(folder, ignore_errors=True)
+    else:
+        _link(folder).unlink(missing_ok=True)
+
+
+def _link(folder: Path) -> Path:
+    """Returns where a state folder that is kept is found among the stacks of this user."""
+    return stacks_folder() / hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
 
 
 def _locked(folder: Path) -> IO[str]:

@@ -7,6 +7,7 @@ from typing import Final
 
 from devstack.stack.child import ChildSpec
 from devstack.stack.jars import Release
+from devstack.stack.java import QUICK
 
 RELEASE: Final = Release(
     "kafka",
@@ -20,7 +21,7 @@ HEAP_MIB: Final = 512
 SERVING: Final = (
     *(f"-Xms{HEAP_MIB}m", f"-Xmx{HEAP_MIB}m", "-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError"),
 )
-SHORT_LIVED: Final = ("-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+SHORT_LIVED: Final = ("-Xmx128m", "-XX:+UseSerialGC", *QUICK)
 PROPERTIES: Final = "server.properties"
 ANSWER_SECONDS: Final = 2.0
 
@@ -52,10 +53,12 @@ class Brokers:
     Attributes:
         cluster_id: 22 characters of base64, by which a broker of another stack is told apart.
         brokers: All of them.
+        quick: Whether brokers are to start quickly, rather than to do much a second.
     """
 
     cluster_id: str
     brokers: tuple[Broker, ...]
+    quick: bool
 
 
 def write_configuration(cluster: Brokers, broker: Broker, *, folder: Path) -> None:
@@ -100,6 +103,7 @@ async def _never() -> bool:
 
 def broker_spec(cluster: Brokers, broker: Broker, *, java: Path, folder: Path) -> ChildSpec:
     """Says how to run a broker whose data folder is formatted."""
+    serving = (*SERVING, *(QUICK if cluster.quick else ()))
 
     async def ready() -> bool:
         _, writer = await asyncio.open_connection(HOST, broker.port)
@@ -108,7 +112,7 @@ def broker_spec(cluster: Brokers, broker: Broker, *, java: Path, folder: Path) -
 
     return ChildSpec(
         name=broker.name,
-        argv=(*_java(java, folder, SERVING), "kafka.Kafka", str(folder / PROPERTIES)),
+        argv=(*_java(java, folder, serving), "kafka.Kafka", str(folder / PROPERTIES)),
         folder=folder,
         ready=ready,
         addresses=((HOST, broker.port), (HOST, broker.controller_port)),

@@ -39,6 +39,7 @@ class Servers:
         brokers: int = 1,
         state: Path | None = None,
         sync: CommitLogSync = CommitLogSync.GROUP,
+        quick: bool = False,
         say: Say = lambda _: None,
     ) -> None:
         """Prepares servers; entering or `start` starts them.
@@ -48,6 +49,8 @@ class Servers:
             brokers: How many Kafka brokers: 0, 1 or 3.
             state: A folder that is kept, and may be started again; None throws the data away.
             sync: When Cassandra acknowledges a write.
+            quick: Whether servers are to start in half the processor time, rather than to do much a
+                second: for tests, not for benches.
             say: Is told, in a sentence, how far the start is.
 
         Raises:
@@ -57,6 +60,7 @@ class Servers:
         self._counts = {"nodes": nodes, "brokers": brokers}
         self._state = state
         self._sync = sync
+        self._quick = quick
         self._say = say
         self.children: dict[str, Child] = {}
         self._home: Home | None = None
@@ -136,7 +140,8 @@ class Servers:
         (self.home.folder / JOINED).touch()
 
     def _cluster(self) -> cassandra.Cluster:
-        return cassandra.Cluster(self._layout.cluster_name, self._layout.nodes(), self._sync)
+        nodes = self._layout.nodes()
+        return cassandra.Cluster(self._layout.cluster_name, nodes, self._sync, self._quick)
 
     def _node_spec(self, java: Path, node: cassandra.Node, coming: Coming) -> ChildSpec:
         room = self.home.room(node.name)
@@ -163,7 +168,7 @@ class Servers:
         child.spec = self._node_spec(java, node, Coming.AGAIN)
 
     async def _start_brokers(self, java: Path) -> None:
-        cluster = kafka.Brokers(self._layout.cluster_id, self._layout.brokers())
+        cluster = kafka.Brokers(self._layout.cluster_id, self._layout.brokers(), self._quick)
         specs = []
         for broker in cluster.brokers:
             room = self.home.room(broker.name)

@@ -80,9 +80,10 @@ class EventStore(Protocol):
         ...
 
     async def commands(self, *, after: int = 0, limit: int = 500) -> list[NumberedCommand]:
-        """Scans the commands of all streams in the order in which they were stored.
+        """Scans the commands of all streams, to be gone on with after the last number until empty.
 
-        A store that keeps no such order declines this method, in words, by `DeclinedError`.
+        In the order in which they were stored, where the store has that order. Where it has not, a
+        number belongs to one scan, and one of an earlier scan leads to all commands once more.
         """
         ...
 

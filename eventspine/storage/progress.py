@@ -12,6 +12,9 @@ from eventspine.storage.records import Build, Builds, BuildsChange, ProgressChan
 
 BUILD_STATE_SERVING = "serving"
 
+REMEMBER_SECONDS = 5.0
+"""How long builds are remembered at most: a message that they have changed may get lost."""
+
 
 def build_id(view: str, number: int) -> str:
     """Returns the id of a view's build: `<view>@<number>`."""
@@ -177,10 +180,13 @@ _Waiter = tuple[int, int, asyncio.Future[bool]]
 class ServingBuilds:
     """The builds of each view, remembered until the `changes` channel says that they changed."""
 
-    def __init__(self, registry: ViewRegistry, bus: Bus) -> None:
+    def __init__(
+        self, registry: ViewRegistry, bus: Bus, *, remember_seconds: float = REMEMBER_SECONDS
+    ) -> None:
         """Remembers nothing before `start`; until then every question reads the registry."""
         self._registry = registry
-        self._builds: dict[str, Builds] = {}
+        self._remember_seconds = remember_seconds
+        self._builds: dict[str, tuple[Builds, float]] = {}
         self._follower = Follower(bus, "changes", self._take)
         self._following = False
         # Counts what was forgotten, so that an answer read before is not remembered after.
@@ -199,14 +205,15 @@ class ServingBuilds:
 
     async def builds(self, view: str) -> Builds:
         """Returns the builds of a view, oldest first; revision 0 and none for an unknown view."""
+        now = asyncio.get_running_loop().time()
         known = self._builds.get(view)
-        if known is not None:
-            return known
+        if known is not None and now < known[1]:
+            return known[0]
         forgotten = self._forgotten
         builds = await self._registry.builds(view)
         # A view without builds is not remembered: its first build may be made any moment.
         if builds.builds and self._following and forgotten == self._forgotten:
-            self._builds[view] = builds
+            self._builds[view] = builds, now + self._remember_seconds
         return builds
 
     async def serving(self, view: str) -> Build | None:

@@ -271,11 +271,17 @@ class RowChange(NamedTuple):
 
 
 class ProgressChange(NamedTuple):
-    """A build has passed this place of the log; its row changes up to there came before."""
+    """A build has passed this place of the log.
+
+    Attributes:
+        after: All its row changes above this place, up to `sequence`, came before. What was saved
+            and not told, because a process died between the two, is at or below it.
+    """
 
     build_id: str
     partition: int
     sequence: int
+    after: int = 0
 
 
 class BuildsChange(NamedTuple):

@@ -135,7 +135,7 @@ async def test_no_request_by_chance_is_answered_by_internal_or_unknown(
 
 
 async def test_an_empty_request_is_answered_by_every_method() -> None:
-    answers = {"GetStatus", "ListViews", "Verify", "Export"}
+    answers = {"GetStatus", "ListViews", "Verify", "Export", "Audit", "GetAuditStatus"}
     async with calling(bank_and_flights(None)) as caller:
         for method in caller.methods:
             error = await caller.raw(method, b"", OPEN_SECONDS)

@@ -1,5 +1,6 @@
 """One port, four ways in: gRPC, gRPC-Web, JSON and lines of JSON; the same answers and errors."""
 
+import asyncio
 import base64
 import json
 import re
@@ -11,6 +12,7 @@ import pytest
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.json_format import MessageToDict
 from google.rpc.status_pb2 import Status
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bank.v1 import account_pb2 as bank
 from eventspine.rpc.address import split_address
@@ -26,6 +28,7 @@ from tests.edge.fronted import (
     opening,
     post,
 )
+from tests.journey.command_line import CommandLine
 from tests.journey.user import User, refusal
 from tests.journey.user import depositing as deposit_request
 
@@ -165,3 +168,15 @@ async def test_a_new_domain_is_routed_by_its_options_alone(user: User) -> None:
     found = user.subscribe(filter={"categories": ["flight"]}, end=Empty())
     await found.until("caught_up")
     found.leave()
+
+
+async def test_health_and_reflection_answer_at_the_one_address(
+    address: str, account: str, user: User, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await user.open(account)
+    asked = health_pb2.HealthCheckRequest()
+    health = health_pb2_grpc.HealthStub(user.channel)
+    assert (await health.Check(asked)).status == health_pb2.HealthCheckResponse.SERVING
+    # The command line reads messages of any domain by reflection.
+    ran = await asyncio.to_thread(CommandLine(address, capsys).at, "state", f"account/{account}")
+    assert ran.out.startswith(f"account/{account}@1 bank.v1.AccountState")

@@ -107,7 +107,7 @@ def test_a_file_with_more_days_than_asked_for_is_refused_before_anything_is_repl
     ("code", "words", "arguments"),
     [
         (2, "choose 1 to 365", ["--days", "0", "--db", "x.db"]),
-        (2, "the following arguments are required: --db", []),
+        (2, "one of the arguments --db --address is required", []),
         (
             1,
             "No such file or directory: '/nope.csv'",

@@ -136,7 +136,7 @@ class Platform:
         events = [deposit(account_id, amount) for amount in amounts]
         await self.append(f"account/{account_id}", *events)
 
-    async def projected(self, view: str = BALANCE, number: int = 1) -> None:
+    async def projected(self, view: str = BALANCE, number: int = 1, seconds: float = 10) -> None:
         """Waits until a build has passed all that is stored."""
         stored = 0
         after = ""
@@ -148,7 +148,7 @@ class Platform:
             progress = await self.backend.views.progress(build_id(view, number))
             return sum(progress) >= stored
 
-        await eventually(passed)
+        await eventually(passed, seconds)
 
     async def row(self, *key: Any, view: str = BALANCE, number: int = 1) -> Any:
         """Returns a row; None where there is none."""
@@ -176,7 +176,7 @@ class Platform:
         await eventually(there)
 
 
-async def eventually(condition: Callable[[], Any], seconds: float = 10) -> None:
+async def eventually(condition: Callable[[], Any], seconds: float = 60) -> None:
     """Waits until an async condition holds; fails when it does not in time."""
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110 - any condition; no event tells of it

@@ -111,12 +111,28 @@ async def test_what_was_saved_but_not_told_is_told_after_the_answer_was_lost(
         await platform.deposit("ann", 100)
         told: list[object] = []
         async with asyncio.timeout(5):
-            while ProgressChange(build_id(BALANCE, 1), 0, 2) not in told:
+            while ProgressChange(build_id(BALANCE, 1), 0, 2, after=1) not in told:
                 told += await anext(changes)
     assert not views.lose_next_answer
     assert any(isinstance(one, RowChange) and one.row.sequence == 2 for one in told)
     assert await platform.balance("ann") == 101
     await platform.stop()
+
+
+async def test_a_process_that_finds_what_another_saved_does_not_claim_to_have_told_it(
+    platform: Platform,
+) -> None:
+    await platform.deposit("ann", 100)
+    await platform.projected()
+    await platform.stop()
+    async with aclosing(platform.backend.bus.tail("changes")) as changes:
+        await platform.restart()
+        await platform.deposit("ann", 1)
+        told: list[object] = []
+        async with asyncio.timeout(5):
+            while ProgressChange(build_id(BALANCE, 1), 0, 2, after=1) not in told:
+                told += await anext(changes)
+    assert ProgressChange(build_id(BALANCE, 1), 0, 1, after=1) in told
 
 
 async def test_a_defect_of_one_build_does_not_hold_up_the_others(backend: Backend) -> None:

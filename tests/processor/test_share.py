@@ -9,6 +9,7 @@ import pytest
 
 from eventspine.rpc.errors import ViewStateError
 from eventspine.storage.connect import Backend, open_memory
+from eventspine.storage.errors import BusUnavailableError
 from eventspine.storage.progress import build_id
 from eventspine.storage.records import ViewBatch
 from eventspine.v1 import admin_pb2 as pb
@@ -54,9 +55,15 @@ class ProcessBus:
     def __init__(self, bus: Any) -> None:
         self._bus = bus
         self.share = GivenShare()
+        self.down = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._bus, name)
+
+    async def publish(self, channel: str, partition: int, messages: Sequence[Any]) -> None:
+        if self.down:
+            raise BusUnavailableError("the bus is down", cause="test")
+        await self._bus.publish(channel, partition, messages)
 
     def shares(self, group: str) -> GivenShare:
         return self.share
@@ -193,6 +200,22 @@ async def test_a_pause_in_one_process_is_kept_by_the_other_and_so_is_going_on(
     await two.admin.resume_view(pb.ResumeViewRequest(view=BALANCE), CALL)
     await one.projected()
     assert await balances(one) == {6}
+
+
+async def test_a_step_is_taken_though_the_bus_is_down_and_the_others_find_it(
+    pair: tuple[Process, Process],
+) -> None:
+    one, two = pair
+    await deposited(one, 5)
+    one.bus.down = True
+    request = pb.PauseViewRequest(view=BALANCE)
+    assert (await one.admin.pause_view(request, CALL)).view.builds[0].paused
+    await asyncio.sleep(3 * LOOK_SECONDS)
+    one.bus.down = False
+    for name in NAMES:
+        await two.deposit(name, 1)
+    await two.projected(TOTALS)
+    assert await balances(two) == {5}
 
 
 async def test_any_process_compares_builds_while_all_fold_and_both_go_on_afterwards(

@@ -10,7 +10,7 @@ from bank.v1 import views_pb2 as views
 from eventspine.rpc.errors import InvalidRequestError, ShuttingDownError, ViewBehindError
 from eventspine.rpc.token import encode_token
 from eventspine.storage.keys import encode_key
-from eventspine.storage.records import Build, PartialRow, RowChange, StreamPlace
+from eventspine.storage.records import Build, PartialRow, ProgressChange, RowChange, StreamPlace
 from eventspine.v1.query_pb2 import QueryHeader, StalePolicy
 from query_svc.changes import Watcher
 from tests.query.conftest import Make
@@ -117,6 +117,20 @@ async def test_changes_that_the_bus_left_out_are_read_from_the_store(world: Worl
         # More than a reader of the bus may keep waiting: it is told that some were left out.
         noise = RowChange(f"{BALANCES}@1", 0, encode_key(("x",)), PartialRow(0, 1, b""))
         await world.backend.bus.publish("changes", 0, [noise] * 30_000)
+        assert (await reader.next()).row.balance_cents == 5
+
+
+async def test_changes_that_a_processor_saved_and_did_not_live_to_tell_are_read_from_the_store(
+    world: World,
+) -> None:
+    await world.serve(BALANCES)
+    await world.project({("alice",): balance("alice", 1)}, 1)
+    async with watch(world, "alice") as reader:
+        await reader.next()
+        await world.project({("bob",): balance("bob", 1)}, 2)
+        await world.project({("alice",): balance("alice", 5)}, 5, tell=False)
+        progress = ProgressChange(f"{BALANCES}@1", 0, 5, after=5)
+        await world.backend.bus.publish("changes", 0, [progress])
         assert (await reader.next()).row.balance_cents == 5
 
 

@@ -2,9 +2,7 @@
 
 import asyncio
 import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -16,8 +14,8 @@ from devstack.stack.cql_probe import ALL, CqlRefusedError, ask
 from devstack.stack.leftovers import recorded
 from devstack.stack.servers import Servers
 from eventspine.rpc.address import split_address
+from tests.stack.conftest import Bring
 
-ROOT = Path(__file__).parents[2]
 QUORUM = 4
 GENEROUS_SECONDS = 300
 ROW = [[b"kept"]]
@@ -46,7 +44,13 @@ async def write_row(node: str, replicas: int) -> None:
     replication = f"{{'class': 'SimpleStrategy', 'replication_factor': {replicas}}}"
     await query(node, f"CREATE KEYSPACE launched WITH replication = {replication}")
     await query(node, "CREATE TABLE launched.rows (key int PRIMARY KEY, what text)")
-    await query(node, "INSERT INTO launched.rows (key, what) VALUES (1, 'kept')")
+
+    async def written() -> bool:
+        # Refused until all nodes know the table.
+        await query(node, "INSERT INTO launched.rows (key, what) VALUES (1, 'kept')")
+        return True
+
+    await until(written)
 
 
 async def read_row(node: str, consistency: int = QUORUM) -> list[list[bytes | None]]:
@@ -64,53 +68,11 @@ async def test_a_node_that_refuses_says_why(cassandra: str) -> None:
         await query(cassandra, "SELECT * FROM nowhere.rows")
 
 
-class Up:
-    """A running `make stack` without services."""
-
-    def __init__(self, process: asyncio.subprocess.Process, told: dict[str, str]) -> None:
-        self.process = process
-        self.node = told["Cassandra"].split()[0]
-        self.bootstrap = told["Kafka"]
-
-    async def ended(self, number: signal.Signals) -> int:
-        self.process.send_signal(number)
-        return await asyncio.wait_for(self.process.wait(), GENEROUS_SECONDS)
-
-
-@pytest.fixture
-async def up(launchable: None, tmp_path: Path) -> AsyncIterator[Callable[[], Awaitable[Up]]]:
-    """Brings servers up on one state folder, in a process of its own."""
-    processes: list[asyncio.subprocess.Process] = []
-
-    async def bring() -> Up:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "devstack.stack", "up", "--servers-only"),
-            *("--state", str(tmp_path / "state"), "--commitlog-sync", "group"),
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-        )
-        processes.append(process)
-        assert process.stdout is not None
-        told = {}
-        while line := (await process.stdout.readline()).decode().strip():
-            subject, _, text = line.partition(": ")
-            told[subject] = text
-            if line.startswith("all is up"):
-                return Up(process, told)
-        raise AssertionError("it did not come up")
-
-    yield bring
-    for process in processes:
-        if process.returncode is None:
-            process.terminate()
-        await process.communicate()
-
-
 @pytest.mark.slow
 async def test_servers_end_with_a_killed_launcher_and_come_back_with_what_they_had(
-    up: Callable[[], Awaitable[Up]], tmp_path: Path
+    up: Bring, tmp_path: Path
 ) -> None:
-    first = await up()
+    first = await up("--servers-only", "--state", tmp_path / "state")
     await write_row(first.node, 1)
     children = recorded(tmp_path / "state").values()
     assert len([child for child in children if child.alive]) == 2
@@ -120,7 +82,7 @@ async def test_servers_end_with_a_killed_launcher_and_come_back_with_what_they_h
         return not any(born(child.pid) for child in children)
 
     await until(all_gone)
-    second = await up()
+    second = await up("--servers-only", "--state", tmp_path / "state")
     assert (second.node, second.bootstrap) == (first.node, first.bootstrap)
     assert await read_row(second.node) == ROW
     assert await second.ended(signal.SIGINT) == 0
@@ -131,7 +93,7 @@ async def test_servers_end_with_a_killed_launcher_and_come_back_with_what_they_h
 async def test_three_nodes_and_brokers_go_on_without_one_which_comes_back_or_is_replaced(
     launchable: None,
 ) -> None:
-    async with Servers(nodes=3, brokers=3, sync=CommitLogSync.PERIODIC) as servers:
+    async with Servers(nodes=3, brokers=3, sync=CommitLogSync.PERIODIC, quick=True) as servers:
         one, two, _ = servers.contact_points
         await write_row(one, 3)
         await servers.children["cassandra-2"].kill()

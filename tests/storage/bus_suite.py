@@ -73,7 +73,7 @@ class BusSuite:
             RowChange("bank.v1.Row@1", 1, b"\x02\xffkey", PartialRow(1, 7, b"row")),
             RowChange("bank.v1.Row@1", 1, b"", PartialRow(1, 8, b"")),
             RowChange("bank.v1.Row@1", 1, b"\x02key", PartialRow(1, 9, None)),
-            ProgressChange("bank.v1.Row@1", 1, 9),
+            ProgressChange("bank.v1.Row@1", 1, 9, 6),
             BuildsChange("bank.v1.Row"),
         ]
         async with aclosing(bus.tail("changes")) as reader:

@@ -9,6 +9,7 @@ from eventspine.storage.records import (
     CommandIdReused,
     Conflict,
     Head,
+    NumberedCommand,
     Replayed,
     Stored,
     StreamHead,
@@ -223,6 +224,25 @@ class EventStoreSuite:
         assert [head.stream for head in await store.heads()] == ["b/1"]
         await stored(store, [append_of("a/1", 0, "c")])
         assert {head.stream for head in await store.heads()} == {"a/1", "b/1"}
+
+    async def test_a_scan_of_commands_finds_each_once_with_ascending_numbers(
+        self, store: EventStore
+    ) -> None:
+        assert await store.commands() == []
+        appends = [append_of(name, 0, f"c{name}", "other") for name in NAMES]
+        idle = append_of("idle/1", 0, "idle", events=0)
+        await stored(store, [*appends, idle])
+        expected = {(append.stream, row) for append in (*appends, idle) for row in append.commands}
+        for limit in (1, 4, 1000):
+            found: list[NumberedCommand] = []
+            while part := await store.commands(after=found[-1].number if found else 0, limit=limit):
+                assert len(part) <= limit
+                found += part
+            numbers = [command.number for command in found]
+            assert numbers == sorted(set(numbers))
+            assert numbers[0] >= 1
+            assert len(found) == len(expected)
+            assert {(command.stream, command.row) for command in found} == expected
 
     async def test_names_and_payloads_of_any_bytes_come_back_as_they_were(
         self, store: EventStore

@@ -7,7 +7,6 @@ import pytest
 from eventspine.storage.cassandra.events import CassandraEventStore
 from eventspine.storage.cassandra.snapshots import CassandraSnapshotStore
 from eventspine.storage.cassandra.store import CassandraStore
-from eventspine.storage.errors import DeclinedError
 from eventspine.storage.records import (
     GENESIS,
     CommandIdReused,
@@ -61,10 +60,25 @@ class TestCassandraEventStore(EventStoreSuite):
     async def test_it_leaves_sequencing_to_the_sequencer(self, store: CassandraEventStore) -> None:
         assert await store.append([append_of(STREAM, 0, "c1")]) == [Stored(None)]
 
-    async def test_a_scan_of_all_commands_is_declined(self, store: CassandraEventStore) -> None:
-        """Declined exception: there is no order over the commands of all streams."""
-        with pytest.raises(DeclinedError, match="ask each stream"):
-            await store.commands()
+    async def test_a_number_of_an_earlier_process_leads_to_all_commands_once_more(
+        self, opened: CassandraStore, store: CassandraEventStore
+    ) -> None:
+        await stored(store, [append_of(STREAM, 0, "c1", "c2")])
+        old = await store.commands()
+        await stored(store, [append_of("account/2", 0, "c3")])
+        found = await CassandraEventStore(opened).commands(after=old[-1].number)
+        assert {command.row.command_id for command in found} == {"c1", "c2", "c3"}
+        assert found[0].number == old[-1].number + 1
+
+    async def test_a_long_append_is_stored_whole_and_read_over_several_pages(
+        self, store: CassandraEventStore
+    ) -> None:
+        append = append_of(STREAM, 0, *[f"c{number}" for number in range(50)], events=50)
+        await stored(store, [append])
+        assert tuple(await store.read(STREAM, limit=5000)) == append.records
+        down = await store.read(STREAM, limit=2**40, backwards=True)
+        assert tuple(reversed(down)) == append.records
+        assert await store.append([append]) == [Replayed(append.commands[0])]
 
 
 class TestCassandraEventStoreInBuckets(EventStoreSuite):

@@ -236,3 +236,16 @@ async def test_entries_of_real_appends_come_back_as_they_were(store: CassandraSt
         written = entries_of([append_of(f"a/{n}", 0, "c", events=3) for n in range(300)])
         await log.extend(0, 0, written)
         assert await log.read(0, limit=1000) == written
+
+
+async def test_what_somebody_else_has_extended_and_flushed_is_known_after_a_take_over(
+    store: CassandraStore,
+) -> None:
+    async with opened(store) as zombie, opened(store) as other:
+        await zombie.extend(0, 0, entries(1, [("a/1", 1)]))
+        assert await other.take_over(0) == 1
+        await other.extend(0, 1, entries(2, [("a/1", 2)]))
+        await other._positions.flush()
+        # It still has version 1 in memory, to be flushed.
+        assert await zombie.take_over(0) == 2
+        assert await zombie.versions(["a/1"]) == [2]

@@ -11,7 +11,7 @@ from eventspine.storage.cassandra.store import CassandraStore
 from eventspine.storage.cassandra.view_schema import prepare_view_tables
 from eventspine.storage.cassandra.view_tables import Column, ViewTable
 from eventspine.storage.cassandra.views import CassandraViewStore
-from eventspine.storage.errors import ProgressMovedError
+from eventspine.storage.errors import ProgressMovedError, StackSetupError
 from eventspine.storage.keys import encode_key
 from eventspine.storage.records import KeyedRow, PartialRow, ViewBatch
 from eventspine.storage.stack import StackSettings
@@ -204,3 +204,39 @@ async def test_a_dropped_build_leaves_no_row_behind(store: CassandraStore) -> No
     )
     assert left == [(2, 3)] * 300
     assert len(await views.list("names.v1.Pair@2", limit=5000)) == 900
+
+
+class TestViewTables:
+    """Making and checking the tables of declared views, in a keyspace that has none of these."""
+
+    SOME = ViewTable("made.v1.Some", (NAME, NUMBER), 1)
+
+    async def test_processes_that_start_at_once_make_each_table_once(
+        self, store: CassandraStore
+    ) -> None:
+        tables = [ViewTable(f"made.v1.At{n}", (NAME,), 1) for n in range(2)]
+        await asyncio.gather(
+            *[prepare_view_tables(store.session, tables, create=True) for _ in range(3)]
+        )
+        await prepare_view_tables(store.session, tables, create=False)
+
+    async def test_a_process_that_may_not_make_them_says_which_are_missing(
+        self, store: CassandraStore
+    ) -> None:
+        missing = ViewTable("made.v1.Never", (NAME,), 1)
+        with pytest.raises(StackSetupError, match=r"rows_made_v1_never \(rows of view made.v1.Nev"):
+            await prepare_view_tables(store.session, [missing], create=False)
+
+    async def test_a_view_whose_key_has_changed_is_refused(self, store: CassandraStore) -> None:
+        await prepare_view_tables(store.session, [self.SOME], create=True)
+        for columns, partition in (((NAME, NUMBER), 2), ((NAME,), 1), ((NUMBER, NAME), 1)):
+            other = ViewTable("made.v1.Some", columns, partition)
+            with pytest.raises(StackSetupError, match="give a row with another one a new name"):
+                await prepare_view_tables(store.session, [other], create=True)
+
+    async def test_a_table_of_another_view_is_refused(self, store: CassandraStore) -> None:
+        await prepare_view_tables(store.session, [self.SOME], create=True)
+        other = ViewTable("made.v1.SOME", (NAME, NUMBER), 1)
+        assert other.name == self.SOME.name
+        with pytest.raises(StackSetupError, match="another view's rows would be mixed"):
+            await prepare_view_tables(store.session, [other], create=True)

@@ -278,6 +278,20 @@ async def test_a_switch_whose_message_was_left_out_is_seen_too(
     assert await builds.build_id(VIEW) == f"{VIEW}@2"
 
 
+async def test_a_switch_whose_message_was_lost_is_seen_after_a_while(
+    registry: CountingRegistry, bus: LocalBus
+) -> None:
+    builds = ServingBuilds(registry, bus, remember_seconds=0.05)
+    await builds.start()
+    assert await registry.put(VIEW, 0, [FIRST, SECOND])
+    assert await builds.build_id(VIEW) == f"{VIEW}@1"
+    await switch(registry)
+    async with asyncio.timeout(5):
+        while await builds.build_id(VIEW) != f"{VIEW}@2":  # noqa: ASYNC110 # time alone brings it
+            await asyncio.sleep(0.01)
+    await builds.stop()
+
+
 async def test_an_answer_from_before_a_switch_is_not_remembered(
     registry: CountingRegistry, builds: ServingBuilds, bus: LocalBus
 ) -> None:

@@ -8,7 +8,7 @@ were there: every outcome is known after one round trip.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from eventspine.storage.cassandra.buckets import Buckets
+from eventspine.storage.cassandra.buckets import Buckets, Layout
 from eventspine.storage.cassandra.session import Verdict
 from eventspine.storage.cassandra.statements import Part
 from eventspine.storage.cassandra.store import CassandraStore
@@ -23,6 +23,8 @@ from eventspine.storage.records import (
     Replayed,
     Stored,
 )
+
+_NOTHING = Layout((), None)
 
 
 class Appender:
@@ -61,10 +63,10 @@ class Appender:
             StoreUnavailableError: It was not stored.
         """
         stream, expected = append.stream, append.expected_version
-        before = await self._buckets.before(stream, expected)
+        number = self._buckets.number(expected)
+        before = await self._buckets.before(stream, expected) if number else _NOTHING
         if before is None:
             return await self._refused(append)
-        number = self._buckets.number(expected)
         begins = before.end.version == expected
         if before.full:
             known = await self._known_of(append, [*before.numbers, number])

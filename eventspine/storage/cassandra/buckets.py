@@ -96,7 +96,7 @@ class Buckets:
                 return Layout(full, None)
 
     async def before(self, stream: str, version: int) -> Layout | None:
-        """Returns the full buckets before the one where the append behind `version` begins.
+        """Returns the full buckets before the one, not the first, where `version` is the head.
 
         None: the stream does not come to that bucket, or has passed it over.
 
@@ -104,8 +104,6 @@ class Buckets:
             StoreUnavailableError: Cassandra cannot read at the moment.
         """
         number = self.number(version)
-        if number == 0:
-            return Layout((), None)
         layout = await self.walk(stream, lambda full: self.number(full.head.version) >= number)
         if layout.full and self.number(layout.full[-1].head.version) == number:
             return Layout(layout.full, None)

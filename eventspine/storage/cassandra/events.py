@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from eventspine.storage.cassandra.append import Appender
 from eventspine.storage.cassandra.buckets import Buckets
+from eventspine.storage.cassandra.command_scan import CommandScan
 from eventspine.storage.cassandra.session import Row
 from eventspine.storage.cassandra.store import CassandraStore
-from eventspine.storage.errors import DeclinedError, OutcomeUnknownError
+from eventspine.storage.errors import OutcomeUnknownError
 from eventspine.storage.records import (
     Append,
     CommandRow,
@@ -35,6 +36,7 @@ class CassandraEventStore:
         self._tenant = store.tenant
         self._buckets = Buckets(store)
         self._appender = Appender(store, self._buckets)
+        self._command_scan = CommandScan(store)
         events = store.session.table("events")
         part = (
             f"SELECT version, type, encoded FROM {events}"
@@ -47,6 +49,8 @@ class CassandraEventStore:
 
     async def append(self, appends: Sequence[Append]) -> list[Outcome]:
         """Stores each append or not, on its own; see the port."""
+        if len(appends) == 1:
+            return [await self._appender.append(appends[0])]
         lanes: dict[str, list[Append]] = {}
         for append in appends:
             lanes.setdefault(append.stream, []).append(append)
@@ -111,15 +115,8 @@ class CassandraEventStore:
         return await self._appender.command(stream, command_id)
 
     async def commands(self, *, after: int = 0, limit: int = 500) -> list[NumberedCommand]:
-        """Declined: there is no order over the commands of all streams.
-
-        Raises:
-            DeclinedError: Always.
-        """
-        raise DeclinedError(
-            "Cassandra keeps commands by stream, in no order over all streams; scan `heads`, and"
-            " ask each stream"
-        )
+        """Scans the commands of all streams, in an order of the scan's own; see `CommandScan`."""
+        return await self._command_scan.commands(after, limit)
 
     async def _append_in_turn(self, appends: Sequence[Append]) -> list[Outcome]:
         return [await self._appender.append(append) for append in appends]

@@ -57,7 +57,7 @@ class CassandraPositions:
         self._flush_seconds = flush_seconds
         self._noted: dict[_Bucket, _Row] = {}
         self._flushing: dict[_Bucket, _Row] = {}
-        self._last: dict[str, int] = {}
+        self._last: dict[str, _Row] = {}
         self._through: dict[int, int] = {}
         self._task: asyncio.Task[None] | None = None
         table, log = store.session.table("positions"), store.session.table("log")
@@ -89,6 +89,8 @@ class CassandraPositions:
         Raises:
             StoreUnavailableError: The log cannot be read.
         """
+        # What is noted stays true and is flushed; but somebody else may know a later version.
+        self._last = {s: row for s, row in self._last.items() if row.partition != partition}
         rows = await self._session.read(self._positioned, (self._tenant, partition))
         after = (rows[0][0] or 0) if rows else 0
         for bucket in range(after // ENTRIES_PER_BUCKET, end // ENTRIES_PER_BUCKET + 1):
@@ -101,8 +103,7 @@ class CassandraPositions:
         noted, last, per_bucket = self._noted, self._last, self._per_bucket
         for stream, version, sequence in entries:
             bucket = _Bucket(stream, (version - 1) // per_bucket)
-            noted[bucket] = _Row(version, partition, sequence)
-            last[stream] = version
+            noted[bucket] = last[stream] = _Row(version, partition, sequence)
         self._through[partition] = through
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="positions: flush")
@@ -137,7 +138,7 @@ class CassandraPositions:
         finally:
             self._flushing = {}
         for (stream, _), row in noted.items():
-            if self._last.get(stream) == row.version:
+            if self._last.get(stream) == row:
                 del self._last[stream]
 
     async def versions(self, streams: Sequence[str]) -> list[int]:
@@ -189,7 +190,7 @@ class CassandraPositions:
     async def _version(self, stream: str) -> int:
         known = self._last.get(stream)
         if known is not None:
-            return known
+            return known.version
         last, number = 0, 0
         while True:
             values = (self._tenant, stream, number)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from cassandra.cqltypes import BytesType, Int32Type, LongType, UTF8Type
+from cassandra.cqltypes import BytesType, Int32Type, LongType, UTF8Type, VarcharType
 from cassandra.protocol import BatchMessage, ExecuteMessage
 from cassandra.query import BatchType, PreparedStatement
 
@@ -86,6 +86,7 @@ def _encoder(kind: Any, protocol_version: int) -> Encode:
     """Returns what encodes values of a CQL type."""
     quick: dict[Any, Encode] = {
         UTF8Type: str.encode,
+        VarcharType: str.encode,
         BytesType: bytes,
         LongType: struct.Struct(">q").pack,
         Int32Type: struct.Struct(">i").pack,

@@ -10,9 +10,7 @@ dealings with a connection are repeated here step by step.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterator
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from cassandra import OperationTimedOut
@@ -59,7 +57,8 @@ class Wire:
         self._keyspace = keyspace
         self._timeout_seconds = timeout_seconds
         self._loop = asyncio.get_running_loop()
-        self._slots = asyncio.Semaphore(in_flight_max)
+        self._free = in_flight_max
+        self._queue: deque[asyncio.Future[None]] = deque()
         self._arrived: deque[tuple[_Request, Any]] = deque()
         self._awake = False
         # In the order of their deadlines, because all have the same time.
@@ -92,55 +91,78 @@ class Wire:
             NoHostAvailable: It was not sent.
             Exception: Any other error of the driver, or of the node: it was sent.
         """
-        await self._slots.acquire()
+        if self._free:
+            self._free -= 1
+        else:
+            await self._queue_up()
         request = _Request(self._loop.create_future(), self._loop.time() + self._timeout_seconds)
         try:
-            await self._send(request, message, key, result_metadata, skip_nodes)
+            while refusals := self._offer(request, message, key, result_metadata, skip_nodes):
+                if not _is_busy(refusals) or self._loop.time() > request.deadline:
+                    raise NoHostAvailable("Unable to send", refusals)
+                await asyncio.sleep(_BUSY_SECONDS)
         except BaseException:
-            if not request.done:
-                self._slots.release()
+            self._free_slot()
             raise
         response = await request.answer
         if isinstance(response, ResultMessage):
             return response
         raise response.to_exception() if hasattr(response, "to_exception") else response
 
-    async def _send(
-        self, request: _Request, message: Any, key: bytes | None, metadata: Any, skip_nodes: int
-    ) -> None:
-        """Gives a message to the first node that takes it; waits while all are busy."""
-        while True:
-            errors: dict[Any, Exception] = {}
-            busy = False
-            for host in islice(self._nodes(key), skip_nodes, None):
-                try:
-                    self._give(request, self._pool(host), message, metadata)
-                except (ConnectionBusy, NoConnectionsAvailable) as error:
-                    busy = True
-                    errors[host] = error
-                except ConnectionException as error:
-                    errors[host] = error
-                else:
-                    return
-            if not busy or self._loop.time() > request.deadline:
-                raise NoHostAvailable("Unable to send", errors)
-            await asyncio.sleep(_BUSY_SECONDS)
+    async def _queue_up(self) -> None:
+        """Waits until one of those on their way ends and leaves its place."""
+        place = self._loop.create_future()
+        self._queue.append(place)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                self._free_slot()
+            raise
 
-    def _nodes(self, key: bytes | None) -> Iterator[Any]:
-        """Yields nodes: the replicas of the key in the ring's order, and then all others in turn.
+    def _free_slot(self) -> None:
+        while self._queue:
+            place = self._queue.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
+        self._free += 1
+
+    def _offer(
+        self, request: _Request, message: Any, key: bytes | None, metadata: Any, skip_nodes: int
+    ) -> dict[Any, Exception]:
+        """Gives a message to the first node that takes it.
+
+        Returns:
+            Empty; or why none takes it, by node, when none does.
+        """
+        refusals: dict[Any, Exception] = {}
+        for host in self._nodes(key)[skip_nodes:]:
+            try:
+                self._give(request, self._pool(host), message, metadata)
+            except (ConnectionException, NoConnectionsAvailable) as error:
+                refusals[host] = error
+            else:
+                return {}
+        return refusals or {None: ConnectionException("no node is up")}
+
+    def _nodes(self, key: bytes | None) -> list[Any]:
+        """Returns the nodes: the replicas of the key in the ring's order, then all others in turn.
 
         That a stream's appends go to the same replica keeps the nodes from contending for it.
         """
         pools = self._session._pools
+        hosts = list(pools)
+        if len(hosts) < 2:
+            return hosts
         first = []
-        if key is not None and len(pools) > 1:
+        if key is not None:
             metadata = self._session.cluster.metadata
             first = [host for host in metadata.get_replicas(self._keyspace, key) if host in pools]
-            yield from first
-        others = [host for host in list(pools) if host not in first]
+        others = [host for host in hosts if host not in first]
         self._turn += 1
-        for place in range(len(others)):
-            yield others[(self._turn + place) % len(others)]
+        turn = self._turn % len(others) if others else 0
+        return [*first, *others[turn:], *others[:turn]]
 
     def _pool(self, host: Any) -> Any:
         pool = self._session._pools.get(host)
@@ -152,7 +174,8 @@ class Wire:
         """Sends a message by a node's connection.
 
         Raises:
-            ConnectionException: The node cannot take it; it was not sent.
+            ConnectionException: It was not sent; the node cannot take it.
+            NoConnectionsAvailable: It was not sent; the connection has no free number, or is made.
         """
         connection, request_id = pool.borrow_connection(timeout=0)
         request.pool, request.connection, request.request_id = pool, connection, request_id
@@ -204,7 +227,7 @@ class Wire:
     def _end(self, request: _Request, response: Any) -> None:
         request.done = True
         self._waiting.pop(request, None)
-        self._slots.release()
+        self._free_slot()
         if not request.answer.done():
             request.answer.set_result(response)
 
@@ -229,3 +252,10 @@ class Wire:
                     connection.orphaned_threshold_reached = True
             request.pool.return_connection(connection, stream_was_orphaned=True)
         self._end(request, OperationTimedOut())
+
+
+def _is_busy(refusals: dict[Any, Exception]) -> bool:
+    """Tells whether some node would take a message if there were room on its connection."""
+    return any(
+        isinstance(error, ConnectionBusy | NoConnectionsAvailable) for error in refusals.values()
+    )

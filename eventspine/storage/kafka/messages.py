@@ -117,7 +117,7 @@ def decoded_change(value: bytes) -> BusMessage | LeftOut:
         return RowChange(row.build_id, row.partition, row.key, partial)
     if kind == "progress":
         told = change.progress
-        return ProgressChange(told.build_id, told.partition, told.sequence)
+        return ProgressChange(told.build_id, told.partition, told.sequence, told.after)
     if kind == "builds":
         return BuildsChange(change.builds.view)
     if kind == "left_out":
@@ -159,7 +159,10 @@ def _change(message: RowChange | ProgressChange | BuildsChange) -> Encoded:
         key = message.build_id
         change = pb.Change(
             progress=pb.ProgressChange(
-                build_id=key, partition=message.partition, sequence=message.sequence
+                build_id=key,
+                partition=message.partition,
+                sequence=message.sequence,
+                after=message.after,
             )
         )
     else:

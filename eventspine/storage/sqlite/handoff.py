@@ -20,10 +20,10 @@ from eventspine.storage.errors import StoreUnavailableError
 Work = Callable[[list[Any]], Sequence[Any]]
 """Does all items that wait; returns for each its result, or the exception that it failed with."""
 
-HERE_SECONDS_MAX = 0.002
+HERE_SECONDS_MAX = 0.001
 """How long a job may hold up the loop. One that took longer sends its kind to the thread."""
 
-QUICK_JOBS = 50
+QUICK_JOBS = 20
 """How many jobs in a row must have been quick in the thread before one is done on the loop."""
 
 HERE_JOBS = 250

@@ -64,7 +64,8 @@ class SqliteLoader:
             OrderError: A sequence is missing, or a stream version is there twice.
             StoreUnavailableError: Nothing of these entries was loaded.
         """
-        rows = [entry[1:] for entry in entries]
+        # Without the partition, and without the mark of those that are still on their way.
+        rows = [entry[1:-1] for entry in entries]
 
         def statements(connection: sqlite3.Connection) -> None:
             (end,) = connection.execute(SELECT_END).fetchone()
