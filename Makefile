@@ -16,7 +16,7 @@ SERVICES ?= 1
 STATE ?=
 DB ?= var/flights-$(DAYS)-days.db
 
-.PHONY: help run test test-stack test-clients stack stack-down check bench format lock image clean
+.PHONY: help run test test-stack test-clients stack stack-down check bench bench-stack format lock image clean
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,10 +42,7 @@ run: $(VENV)/.ready ## Replay real flights through the platform and check every 
 test: $(VENV)/.ready ## Run all tests that need no real servers
 	$(BIN)/python -m pytest -q -m "not stack and not thorough and not clients" tests
 
-test-test-clients: $(VENV)/.ready ## Build the clients in Go, Java and TypeScript and run their tests
-	$(BIN)/python -m pytest -q -m clients tests/clients
-
-stack: $(VENV)/.ready ## Run the tests on real Cassandra and Kafka (needs Java 17 and Maven), and long ones
+test-stack: $(VENV)/.ready ## Run the tests on real Cassandra and Kafka (needs Java 17 and Maven), and long ones
 	$(BIN)/python -m devstack.stack fetch || echo "the tests on real servers will be skipped"
 	$(BIN)/python -m pytest -q -m "stack or thorough" tests
 
@@ -74,6 +71,9 @@ check: $(VENV)/.ready ## Check style, types, import direction and the contract
 
 bench: $(VENV)/.ready ## Measure the ratios of the bench suite and print them
 	$(BIN)/python -m bench
+
+bench-stack: $(VENV)/.ready ## Measure the ratios on real Cassandra, Kafka and Envoy (NODES=3 for P4)
+	$(BIN)/python -m bench.stack --nodes $(NODES)
 
 format: $(VENV)/.ready ## Format code and protos
 	$(BIN)/ruff check --fix -q .

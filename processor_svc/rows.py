@@ -246,11 +246,13 @@ class BuildRows:
     def batch(self) -> ViewBatch:
         """Returns all that waits to be saved."""
         row_of, seen, partition = self._rows.get, self._seen, self.partition
+        new = tuple.__new__
         rows: dict[bytes, PartialRow] = {}
         for key in self._changed:
             row: Message | None = row_of(key)
             encoded = None if row is None else row.SerializeToString(deterministic=True)
-            rows[encode_key(key)] = PartialRow(partition, seen[key], encoded)
+            # Made directly, as in `decode`: a view may have a row for each event.
+            rows[encode_key(key)] = new(PartialRow, (partition, seen[key], encoded))
         parked = {key: self._entry(key) for key in self._parked_changed}
         return ViewBatch(self.build_id, self.partition, self.progress, self.reached, rows, parked)
 

@@ -114,7 +114,11 @@ def check_key(row_class: type[Message], key: object) -> None:
         TypeError: It is no tuple, has another length, or a value of another type than its field.
         ValueError: A value is outside of its field's range, or is no UTF-8 text.
     """
-    names, kinds, limits = _key_shape(row_class.DESCRIPTOR)
+    _check_key(row_class, _key_shape(row_class.DESCRIPTOR), key)
+
+
+def _check_key(row_class: type[Message], shape: _KeyShape, key: object) -> None:
+    names, kinds, limits = shape
     if type(key) is not tuple or tuple(map(type, key)) != kinds:
         fields = ", ".join(f"{n}: {k.__name__}" for n, k in zip(names, kinds, strict=True))
         raise TypeError(f"{key!r} is no key of {row_class.DESCRIPTOR.full_name}; need ({fields})")
@@ -154,7 +158,7 @@ def keys_of(
     """
     touched: Touched = {}
     failures: list[KeyFailure] = []
-    folding_of = view.foldings.get
+    folding_of, shape = view.foldings.get, _key_shape(view.row.DESCRIPTOR)
     for entry in entries:
         event = entry[1]
         folding = folding_of(type(event[0]))
@@ -165,7 +169,7 @@ def keys_of(
                 group = touched.get(key)
                 if group is None:
                     if key not in known:
-                        check_key(view.row, key)
+                        _check_key(view.row, shape, key)
                     touched[key] = [entry]
                 elif entry[0] > group[-1][0]:
                     # Otherwise the event names the key twice, or has come twice.
@@ -214,7 +218,7 @@ def fold(
             entries = [entry for entry in entries if entry[0] > last]
             if not entries:
                 continue
-        if key in parked:
+        if parked and key in parked:
             folded.waiting.extend((key, entry.sequence) for entry in entries)
             continue
         row, _, error = _apply(view.foldings, row_class, key, entries, rows.get(key))

@@ -7,6 +7,7 @@ caller's error and not an internal one. A caller that goes away ends the handler
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from time import monotonic
 from typing import Any, Final, NoReturn
 from urllib.parse import quote
 
@@ -123,7 +124,18 @@ def call_context(context: Context) -> CallContext:
         for key, value in context.invocation_metadata() or ()
         if type(value) is str  # binary values are bytes
     }
-    return CallContext(metadata, context.time_remaining, context.cancelled)
+    return CallContext(metadata, _counted_down(remaining), context.cancelled)
+
+
+def _counted_down(remaining: float | None) -> Callable[[], float | None]:
+    """Returns what tells the time that is left, whatever becomes of the system's clock.
+
+    The transport would compare a time of that clock with the clock anew each time.
+    """
+    if remaining is None:
+        return lambda: None
+    end = monotonic() + remaining
+    return lambda: end - monotonic()
 
 
 def unary_call(method: Method, handler: UnaryHandler, calls: OpenCalls) -> UnaryCall:

@@ -32,6 +32,14 @@ _ESCAPED = b"\x00\xff"
 
 _INT_TAGS = [bytes([_ZERO_TAG + length]) for length in range(-_INT_BYTES_MAX, _INT_BYTES_MAX + 1)]
 
+_SMALL = 1 << 12
+_SMALL_INTS = [
+    bytes([_ZERO_TAG + (number.bit_length() + 7 >> 3)])
+    + number.to_bytes(number.bit_length() + 7 >> 3, "big")
+    for number in range(_SMALL)
+]
+"""The encodings of the numbers that are most frequent, such as versions of streams."""
+
 
 def encode_key(values: Key) -> bytes:
     """Encodes key values, or the leading ones of a key, in their order.
@@ -86,6 +94,8 @@ def _encode_bytes(value: KeyValue) -> bytes:
 
 def _encode_int(value: KeyValue) -> bytes:
     number = int(value)
+    if 0 <= number < _SMALL:
+        return _SMALL_INTS[number]
     if not _INT_MIN <= number <= _INT_MAX:
         raise ValueError(f"{number} is no key value: it must be from -2**63 to 2**64 - 1")
     length = (abs(number).bit_length() + 7) >> 3

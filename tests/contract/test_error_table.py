@@ -50,7 +50,10 @@ def test_every_error_of_the_product_has_a_row() -> None:
         if not kind.__module__.startswith("tests") and not issubclass(kind, RefusalError)
     ]
     assert len(product) >= len(TABLE)
-    assert {kind.__name__ for kind in product} == {row.error.__name__ for row in TABLE}
+    rows = {row.error for row in TABLE}
+    # A class that is derived from one with a row may do with that row.
+    owed = {kind for kind in product if kind in rows or not rows & set(kind.__mro__)}
+    assert {kind.__name__ for kind in owed} == {kind.__name__ for kind in rows}
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.error.__name__)

@@ -87,6 +87,7 @@ async def test_waiting_queries_are_answered_when_the_view_goes_on(user: User) ->
 
 async def test_joined_tokens_demand_every_command(user: User) -> None:
     before = (await user.open("bob", cents=3)).token
+    await user.balance("bob", **showing(before))
     token = await behind(user)
     fresh = await user.balance("ann", **asking(before, STALE_POLICY_FAIL))
     assert not fresh.result.stale

@@ -181,7 +181,7 @@ async def test_a_row_that_was_written_before_a_crash_is_found_in_lists_later(
     dead = CassandraViewStore(store, TABLES)
     rows, number = dead._of(BUILD)
     # The row was written, and neither its entry in the index nor the progress.
-    await rows.write(number, key("a"), PartialRow(0, 3, b"3"))
+    await rows.write(number, [(key("a"), PartialRow(0, 3, b"3"))])
     other = CassandraViewStore(store, TABLES)
     assert await other.list(BUILD) == []
     # Folding from the beginning again, it finds the row ahead of it, and has nothing to write.

@@ -1,5 +1,7 @@
 """Opening a backend gives every port over one store."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,12 @@ async def test_a_store_file_is_owned_while_open_and_keeps_its_events(tmp_path: P
     assert await backend.views.progress("bank.v1.AccountBalance@1") == (0,)
     assert await backend.registry.views() == []
     await backend.close()
+
+
+def test_the_embedded_mode_imports_no_driver_of_the_stack() -> None:
+    code = (
+        "import sys, devstack.embedded, devstack.cli.main, devstack.cli.dev\n"
+        "print(sorted({'cassandra', 'confluent_kafka'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+from eventspine.storage.cassandra.batches import batched
 from eventspine.storage.cassandra.log_tables import ENTRIES_PER_BUCKET
 from eventspine.storage.cassandra.store import CassandraStore
 from eventspine.storage.errors import OutcomeUnknownError, StoreUnavailableError
@@ -24,6 +25,9 @@ FLUSH_SECONDS = 1.0
 
 _FLUSH_ROWS = 1_000
 _WALK_ROWS = 500
+
+_ROW_BYTES = 60
+"""What a row takes beside the name of its stream, about."""
 
 _log = logging.getLogger("eventspine.positions")
 
@@ -180,10 +184,11 @@ class CassandraPositions:
     async def _write(self, noted: dict[_Bucket, _Row]) -> None:
         rows = list(noted.items())
         for first in range(0, len(rows), _FLUSH_ROWS):
-            part = rows[first : first + _FLUSH_ROWS]
             writes = [
-                self._session.write((self._insert, (self._tenant, *bucket, *row)))
-                for bucket, row in part
+                self._session.write(
+                    *[(self._insert, (self._tenant, *bucket, *row)) for bucket, row in batch]
+                )
+                for batch in batched(rows[first : first + _FLUSH_ROWS], _size)
             ]
             await asyncio.gather(*writes)
 
@@ -247,3 +252,7 @@ class CassandraPositions:
                 yield sequence, stream, version
             if len(rows) < _WALK_ROWS:
                 bucket -= 1
+
+
+def _size(noted: tuple[_Bucket, _Row]) -> int:
+    return _ROW_BYTES + len(noted[0].stream)

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Sequence
 from heapq import heapify, heappop, heapreplace
 
+from eventspine.storage.cassandra.batches import batched
 from eventspine.storage.cassandra.session import CassandraSession
 from eventspine.storage.cassandra.view_tables import SHARDS
 
@@ -17,6 +18,10 @@ _KNOWN_MAX = 200_000
 """How many keys this process remembers to have written, so that it does not write them again."""
 
 _BATCH_KEYS = 100
+
+_ROW_BYTES = 40
+"""What a row takes beside its key, about."""
+
 _PAGE_KEYS_MIN = 16
 _PAGE_KEYS_MAX = 1_000
 
@@ -61,8 +66,7 @@ class CassandraKeys:
             shards.setdefault(zlib.crc32(key) % SHARDS, []).append(key)
         writes = []
         for shard, own in shards.items():
-            for first in range(0, len(own), _BATCH_KEYS):
-                part = own[first : first + _BATCH_KEYS]
+            for part in batched(own, _size, rows_max=_BATCH_KEYS):
                 parts = [(self._insert, (self._tenant, build_id, shard, key)) for key in part]
                 writes.append(self._session.write(*parts))
         await asyncio.gather(*writes)
@@ -144,3 +148,7 @@ class _Shard:
         async for page in self._pages:
             self.keys += reversed(page)
             return
+
+
+def _size(key: bytes) -> int:
+    return _ROW_BYTES + len(key)

@@ -10,12 +10,16 @@ from itertools import groupby
 from operator import itemgetter
 
 from eventspine.domain.view import Key
+from eventspine.storage.cassandra.batches import batched
 from eventspine.storage.cassandra.session import CassandraSession, Row
 from eventspine.storage.cassandra.view_tables import Column, ViewTable
-from eventspine.storage.keys import encode_key
+from eventspine.storage.keys import decode_key, encode_key
 from eventspine.storage.records import KeyedRow, PartialRow
 
 PAGE_ROWS = 500
+
+_ROW_BYTES = 60
+"""What a row takes beside its key and its encoding, about."""
 
 
 class CassandraRows:
@@ -41,17 +45,21 @@ class CassandraRows:
         self._scan = f"SELECT {order}{partial} FROM {name} WHERE {partition}"
         self._delete = f"DELETE FROM {name} WHERE {partition}"
 
-    async def write(self, number: int, key: bytes, row: PartialRow) -> None:
-        """Writes one partial row; it may come twice, or late.
+    async def write(self, number: int, rows: Iterable[tuple[bytes, PartialRow]]) -> None:
+        """Writes partial rows by their keys; they may come twice, or late.
 
         Raises:
-            StoreUnavailableError: It was not written.
-            OutcomeUnknownError: It may have been.
+            StoreUnavailableError: Not all were written.
+            OutcomeUnknownError: Not all were written, perhaps.
         """
-        partition, order = self.table.split(key)
-        log_partition, sequence, encoded = row
-        place = (self._tenant, number, *partition, *order, log_partition)
-        await self._session.write((self._insert, (*place, sequence, encoded, sequence)))
+        insert, place = self._insert, (self._tenant, number)
+        writes = [
+            self._session.write(
+                *[(insert, (*place, *decode_key(key), *row, row.sequence)) for key, row in batch]
+            )
+            for batch in batched(rows, _size)
+        ]
+        await asyncio.gather(*writes)
 
     async def load(
         self, number: int, log_partition: int, keys: Sequence[bytes]
@@ -141,6 +149,10 @@ class CassandraRows:
         if equal:
             where += f" AND {_tuple(self._order[: len(equal)])} <= {_marks(len(equal))}"
         return where, (*above, *equal)
+
+
+def _size(row: tuple[bytes, PartialRow]) -> int:
+    return _ROW_BYTES + len(row[0]) + len(row[1].encoded or b"")
 
 
 def _equal(names: Sequence[str], columns: Iterable[Column]) -> str:

@@ -12,6 +12,7 @@ releases them: they change by a conditional write, which a replaced process lose
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from eventspine.storage.cassandra.parked import CassandraParked, Lot
 from eventspine.storage.cassandra.statements import Part
@@ -26,7 +27,7 @@ from eventspine.storage.records import KeyedRow, PartialRow, ViewBatch
 CHECK_SECONDS = 1.0
 """How old what this process knows of a build's progress may be when it saves."""
 
-_WRITES_MAX = 1_000
+_WRITES_MAX = 5_000
 """How many rows one call writes at a time; the session bounds what is on its way."""
 
 
@@ -198,15 +199,17 @@ class CassandraViewStore:
         return tuple([passed.get(partition) or 0 for partition in range(self._partitions)]), gone
 
     async def _write_rows(self, batches: Iterable[ViewBatch]) -> None:
-        work: list[tuple[CassandraRows, int, bytes, PartialRow]] = []
-        for batch in batches:
-            rows, number = self._of(batch.build_id)
-            keys = dict.fromkeys(map(rows.table.partition_key, batch.rows))
-            await self._index(batch.build_id, keys)
-            work += [(rows, number, key, row) for key, row in batch.rows.items()]
-        for first in range(0, len(work), _WRITES_MAX):
-            part = work[first : first + _WRITES_MAX]
-            await asyncio.gather(*[rows.write(number, key, row) for rows, number, key, row in part])
+        await asyncio.gather(*[self._write_batch(batch) for batch in batches if batch.rows])
+
+    async def _write_batch(self, batch: ViewBatch) -> None:
+        rows, number = self._of(batch.build_id)
+        keys = dict.fromkeys(map(rows.table.partition_key, batch.rows))
+        items = iter(batch.rows.items())
+        indexing = self._index(batch.build_id, keys)
+        # Both before the progress, in any order: a row ahead of it is put into the index by `load`.
+        await asyncio.gather(indexing, rows.write(number, islice(items, _WRITES_MAX)))
+        while part := list(islice(items, _WRITES_MAX)):
+            await rows.write(number, part)
 
     async def _index(self, build_id: str, keys: Iterable[bytes]) -> None:
         new = self._keys.unknown(build_id, keys)
