@@ -14,17 +14,18 @@ from typing import Any
 class PeerProcess:
     """A running program; a context manager."""
 
-    def __init__(self, script: str, arguments: list[str], *, environment: Path, pins: Path) -> None:
+    def __init__(self, module: str, arguments: list[str], *, environment: Path, pins: Path) -> None:
         """Prepares a program, and makes its environment where there is none.
 
         Args:
-            script: Its file in this folder.
+            module: Its name; it is run by its path, since our packages are not there.
             arguments: What it is called with.
             environment: The folder of its virtual environment.
             pins: Its packages, with hashes.
         """
         python = _environment(environment, pins)
-        self._command = [str(python), str(Path(__file__).with_name(script)), *arguments]
+        script = Path(__file__).with_name(f"{module.removeprefix('bench.')}.py")
+        self._command = [str(python), str(script), *arguments]
         self._process: subprocess.Popen[str]
 
     def __enter__(self) -> "PeerProcess":
