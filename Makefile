@@ -16,7 +16,7 @@ SERVICES ?= 1
 STATE ?=
 DB ?= var/flights-$(DAYS)-days.db
 
-.PHONY: help run test test-stack test-clients stack stack-down check bench format lock image clean
+.PHONY: help run test test-stack test-clients stack stack-down check bench bench-stack format lock image clean
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ check: $(VENV)/.ready ## Check style, types, import direction and the contract
 
 bench: $(VENV)/.ready ## Measure the ratios of the bench suite and print them
 	$(BIN)/python -m bench
+
+bench-stack: $(VENV)/.ready ## Measure the ratios on real Cassandra, Kafka and Envoy (NODES=3 for P4)
+	$(BIN)/python -m bench.stack --nodes $(NODES)
 
 format: $(VENV)/.ready ## Format code and protos
 	$(BIN)/ruff check --fix -q .

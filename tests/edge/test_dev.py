@@ -15,6 +15,12 @@ from tests.journey.command_line import CommandLine, Dev
 from tests.journey.user import eventually
 
 
+@pytest.fixture(autouse=True)
+def logs_stay_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What a platform keeps of its edge goes where the test's other files are."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+
 def listens(address: str) -> bool:
     with socket.socket() as caller:
         return caller.connect_ex(split_address(address)) == 0
