@@ -63,6 +63,7 @@ class Forked:
     def __init__(self, forking: Forking, pid: int, log: Path) -> None:
         self._forking = forking
         self._code: int | None = None
+        self._asked = False
         self.pid = pid
         self.log = log
 
@@ -74,8 +75,10 @@ class Forked:
         return self._code
 
     def signal(self, number: int) -> None:
-        if self.code is None:
+        """Sends a signal; asking twice to stop would end it at once, so it is asked once."""
+        if self.code is None and not (number == signal.SIGTERM and self._asked):
             os.kill(self.pid, number)
+            self._asked |= number == signal.SIGTERM
 
 
 def _forked(request: Mapping[str, Any]) -> NoReturn:

@@ -52,7 +52,7 @@ class Load:
                 return
             header = CommandHeader(command_id=f"{account}-{number}")
             request = bank.DepositRequest(header=header, account_id=account, amount_cents=CENTS)
-            result = await self.client.execute(request)
+            result = (await self.client.execute(request)).result
             self.deposits[account] = number
             header = QueryHeader(token=result.token, stale_policy=STALE_POLICY_FAIL)
             header.max_wait.seconds = 30
