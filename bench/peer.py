@@ -24,7 +24,7 @@ class Peer:
         folder.mkdir(parents=True, exist_ok=True)
         arguments = [str(folder / "peer.db"), str(ACCOUNTS)]
         self._process = PeerProcess(
-            "peer_bank.py", arguments, environment=ENVIRONMENT, pins=CONSTRAINTS
+            "bench.peer_bank", arguments, environment=ENVIRONMENT, pins=CONSTRAINTS
         )
         self.versions = ""
 

@@ -11,20 +11,25 @@ from types import TracebackType
 from typing import Any
 
 
+class PeerEndedError(Exception):
+    """The program has ended, so that nothing was measured."""
+
+
 class PeerProcess:
     """A running program; a context manager."""
 
-    def __init__(self, script: str, arguments: list[str], *, environment: Path, pins: Path) -> None:
+    def __init__(self, module: str, arguments: list[str], *, environment: Path, pins: Path) -> None:
         """Prepares a program, and makes its environment where there is none.
 
         Args:
-            script: Its file in this folder.
+            module: Its name; it is run by its path, since our packages are not there.
             arguments: What it is called with.
             environment: The folder of its virtual environment.
             pins: Its packages, with hashes.
         """
         python = _environment(environment, pins)
-        self._command = [str(python), str(Path(__file__).with_name(script)), *arguments]
+        script = Path(__file__).with_name(f"{module.removeprefix('bench.')}.py")
+        self._command = [str(python), str(script), *arguments]
         self._process: subprocess.Popen[str]
 
     def __enter__(self) -> "PeerProcess":
@@ -47,11 +52,18 @@ class PeerProcess:
         self._process.stdout.close()
 
     def ask(self, **request: Any) -> Any:
-        """Sends a request and returns the answer."""
+        """Sends a request and returns the answer.
+
+        Raises:
+            PeerEndedError: There is no answer.
+        """
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise PeerEndedError(f"{self._command[1]} ended early; its own output says why")
+        return json.loads(answer)
 
 
 def _environment(folder: Path, pins: Path) -> Path:

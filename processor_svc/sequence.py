@@ -16,6 +16,7 @@ from eventspine.rpc.figures import Figure
 from eventspine.storage.errors import LogMovedError, OutcomeUnknownError, StoreUnavailableError
 from eventspine.storage.ports import Bus, BusMessage, EventLog, EventStore, GroupReader
 from eventspine.storage.records import LogEntry
+from eventspine.v1.record_pb2 import EventRecord
 from processor_svc.positions import Bounds, Positions
 
 _log = logging.getLogger("eventspine.sequence")
@@ -272,6 +273,7 @@ def _tell(entries: Sequence[LogEntry]) -> None:
             _log,
             logging.DEBUG,
             "sequenced",
+            command_id=EventRecord.FromString(entry.encoded).command_id,
             stream=entry.stream,
             stream_version=entry.stream_version,
             partition=entry.partition,

@@ -104,7 +104,7 @@ async def ground(nodes: int, say: Callable[[str], None]) -> AsyncIterator[Ground
         )
         await _raw_tables(settings)
         process = PeerProcess(
-            "peer_cassandra.py",
+            "bench.peer_cassandra",
             [settings.contact_points[0], KEYSPACE, str(RECORD_BYTES)],
             environment=ENVIRONMENT,
             pins=CONSTRAINTS,

@@ -17,6 +17,9 @@ from google.protobuf.message import Message
 from eventspine.domain.options import key_fields
 from eventspine.domain.view import Folding, Key, View, ViewEvent
 
+KEY_LENGTH_MAX = 8_000
+"""How many characters and bytes a key may have; Cassandra takes keys up to 64 KiB."""
+
 _LIMITS = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
     FieldDescriptor.CPPTYPE_ENUM: (-(2**31), 2**31 - 1),
@@ -112,7 +115,8 @@ def check_key(row_class: type[Message], key: object) -> None:
 
     Raises:
         TypeError: It is no tuple, has another length, or a value of another type than its field.
-        ValueError: A value is outside of its field's range, or is no UTF-8 text.
+        ValueError: A value is outside of its field's range, or is no UTF-8 text; or the texts and
+            bytes of the key are longer than `KEY_LENGTH_MAX` together.
     """
     _check_key(row_class, _key_shape(row_class.DESCRIPTOR), key)
 
@@ -126,9 +130,14 @@ def _check_key(row_class: type[Message], shape: _KeyShape, key: object) -> None:
         if not minimum <= key[index] <= maximum:
             name = f"{row_class.DESCRIPTOR.full_name}.{names[index]}"
             raise ValueError(f"{key[index]} in a key is outside of the range of {name}")
+    length = 0
     for value in key:
-        if type(value) is str and not value.isascii():
-            value.encode()
+        if type(value) is str or type(value) is bytes:
+            length += len(value)
+            if type(value) is str and not value.isascii():
+                value.encode()
+    if length > KEY_LENGTH_MAX:
+        raise ValueError(f"a key of {row_class.DESCRIPTOR.full_name} is longer than it may be")
 
 
 @lru_cache(maxsize=1024)

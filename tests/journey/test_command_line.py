@@ -186,6 +186,15 @@ def test_verify_says_how_much_it_verified(cli: CommandLine) -> None:
     assert " events are as they were stored; streams: " in whole.out
 
 
+def test_audit_says_up_to_when_all_is_in_the_log(cli: CommandLine) -> None:
+    told = cli.at("audit")
+    assert told.code == 0
+    assert told.out.startswith("all that was stored before 20")
+    (one,) = cli.at("audit", "--json").lines
+    assert (one["complete"], one["missing_records"], one["missing"]) == (True, "0", [])
+    assert int(one["streams"]) >= 1
+
+
 def test_schema_prints_the_keyspace_and_a_table_of_each_view(cli: CommandLine) -> None:
     printed = cli("schema", "--keyspace", "bank_store", "--replication", "dc1=3,dc2=2").out
     statements = printed.split(";\n\n")

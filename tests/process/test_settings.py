@@ -1,5 +1,6 @@
 """Settings of service processes: where they are read from, and what is said of wrong ones."""
 
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -226,6 +227,28 @@ def test_every_setting_has_a_meaning_and_no_two_a_name() -> None:
     settings = [setting for section in sections for setting in settings_of(section)]
     assert [setting.name for setting in settings if not setting.help] == []
     assert len({setting.name for setting in settings}) == len(settings)
+
+
+def test_the_readme_names_settings_that_there_are(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    known = {
+        f"EVENTSPINE_{one.name.upper()}" for section in SECTIONS for one in settings_of(section)
+    }
+    listed = re.findall(r"^\| (`EVENTSPINE_.*?) \|", readme, re.MULTILINE)
+    named = {name for row in listed for name in re.findall(r"EVENTSPINE_\w+", row)}
+    assert len(named) > 8
+    assert named <= known
+    (example,) = re.findall(r"^```toml\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
+    file = tmp_path / "settings.toml"
+    file.write_text(example)
+    _, stack, _ = read(
+        file=file,
+        cassandra_credentials_password="one",
+        kafka_credentials_password="two",
+    )
+    assert (stack.replication, stack.create_schema) == ({"dc1": 3}, False)
+    assert stack.kafka_credentials is not None
+    assert stack.kafka_credentials.username == "shop"
 
 
 @pytest.mark.parametrize("service", ["command_svc", "processor_svc", "query_svc"])

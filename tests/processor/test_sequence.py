@@ -1,6 +1,7 @@
 """Step 5: whatever the bus does, the log holds each record once, each stream in order."""
 
 import asyncio
+import logging
 import random
 import zlib
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from bank.v1 import account_pb2 as account
+from eventspine.rpc.logs import FIELDS
 from eventspine.storage.bus import LocalBus
 from eventspine.storage.codec import encode
 from eventspine.storage.errors import StoreUnavailableError
@@ -259,3 +261,22 @@ async def test_one_partition_does_not_wait_for_another() -> None:
     await store.bus.publish("events", 0, everything)
     await store.ended(len(everything) - len(by_partition[stuck]))
     await sequencer.stop()
+
+
+async def test_at_level_debug_each_event_is_told_with_its_ids_and_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG, "eventspine.sequence")
+    store = Store()
+    entries = await store.add("account/ann", 2)
+    partition = entries[0].partition
+    sequencer = Sequencer(store.events, store.log, store.bus)
+    await sequencer.sequence(partition, entries)
+    told = [getattr(record, FIELDS) for record in caplog.records if record.msg == "sequenced"]
+    place = {"command_id": "", "stream": "account/ann", "partition": partition}
+    assert told == [{**place, "stream_version": n, "sequence": n} for n in (1, 2)]
+    figures = {figure.name: dict(figure.samples) for figure in sequencer.figures()}
+    assert figures == {
+        "eventspine_sequenced_batches_total": {(str(partition),): 1},
+        "eventspine_sequenced_events_total": {(str(partition),): 2},
+    }

@@ -90,6 +90,7 @@ async def test_servers_end_with_a_killed_launcher_and_come_back_with_what_they_h
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 async def test_three_nodes_and_brokers_go_on_without_one_which_comes_back_or_is_replaced(
     launchable: None,
 ) -> None:

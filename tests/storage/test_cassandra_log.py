@@ -5,10 +5,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from eventspine.storage.cassandra import settle
 from eventspine.storage.cassandra.log import CassandraEventLog
+from eventspine.storage.cassandra.log_tables import ENTRIES_PER_BUCKET
 from eventspine.storage.cassandra.positions import CassandraPositions
 from eventspine.storage.cassandra.session import CassandraSession, Verdict
+from eventspine.storage.cassandra.settle import SETTLE_SECONDS
 from eventspine.storage.cassandra.statements import Part
 from eventspine.storage.cassandra.store import CassandraStore
 from eventspine.storage.errors import LogMovedError, OutcomeUnknownError
@@ -36,11 +37,17 @@ async def store(keyspace: StackSettings) -> AsyncIterator[CassandraStore]:
 
 @asynccontextmanager
 async def opened(
-    store: CassandraStore, *, flush_seconds: float = NEVER
+    store: CassandraStore,
+    *,
+    flush_seconds: float = NEVER,
+    entries_per_bucket: int = ENTRIES_PER_BUCKET,
+    settle_seconds: float = SETTLE_SECONDS,
 ) -> AsyncIterator[CassandraEventLog]:
     """A process's log; at the end it is gone with all that it has not flushed."""
-    positions = CassandraPositions(store, flush_seconds=flush_seconds)
-    yield CassandraEventLog(store, positions)
+    positions = CassandraPositions(
+        store, flush_seconds=flush_seconds, entries_per_bucket=entries_per_bucket
+    )
+    yield CassandraEventLog(store, positions, settle_seconds=settle_seconds)
     if positions._task is not None:
         positions._task.cancel()
 
@@ -72,23 +79,18 @@ def entries(first: int, streams: Sequence[tuple[str, int]]) -> list[LogEntry]:
     ]
 
 
-async def test_a_log_that_goes_over_buckets_is_dense(
-    store: CassandraStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in ("log", "positions"):
-        name = f"eventspine.storage.cassandra.{module}.ENTRIES_PER_BUCKET"
-        monkeypatch.setattr(name, 5)
-    async with opened(store) as log:
+async def test_a_log_that_goes_over_buckets_is_dense(store: CassandraStore) -> None:
+    async with opened(store, entries_per_bucket=5) as log:
         end = 0
         for count in (3, 1, 1, 7, 20, 5, 2):
             written = entries(end + 1, [("a/1", end + n) for n in range(1, count + 1)])
             await log.extend(0, end, written)
             end += count
-            async with opened(store) as other:
+            async with opened(store, entries_per_bucket=5) as other:
                 assert await other.ends() == (end,)
                 assert await other.take_over(0) == end
         await log._positions.flush()
-    async with opened(store) as other:
+    async with opened(store, entries_per_bucket=5) as other:
         assert await other.ends() == (39,)
         read = await other.read(0)
         assert [entry.sequence for entry in read] == list(range(1, 40))
@@ -218,10 +220,9 @@ async def test_a_lost_answer_with_somebody_else_behind_it_stays_unknown(
 
 
 async def test_an_outcome_that_cannot_be_settled_in_time_is_said_to_be_unknown(
-    store: CassandraStore, monkeypatch: pytest.MonkeyPatch
+    store: CassandraStore,
 ) -> None:
-    monkeypatch.setattr(settle, "SETTLE_SECONDS", 0.0)
-    async with opened(store) as log:
+    async with opened(store, settle_seconds=0.0) as log:
         losing = LosingSession(store.session)
         log._session = losing  # type: ignore[assignment]
         losing.lose = 100

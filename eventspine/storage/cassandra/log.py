@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from eventspine.storage.cassandra.log_tables import ENTRIES_PER_BUCKET
 from eventspine.storage.cassandra.positions import CassandraPositions
-from eventspine.storage.cassandra.settle import settled
+from eventspine.storage.cassandra.settle import SETTLE_SECONDS, settled
 from eventspine.storage.cassandra.statements import Part
 from eventspine.storage.cassandra.store import CassandraStore
 from eventspine.storage.errors import LogMovedError, OutcomeUnknownError, StoreUnavailableError
@@ -40,8 +39,22 @@ class _End(NamedTuple):
 class CassandraEventLog:
     """The port `EventLog` on a keyspace, for one tenant."""
 
-    def __init__(self, store: CassandraStore, positions: CassandraPositions) -> None:
-        """Uses an open keyspace, which others close, as they do the positions."""
+    def __init__(
+        self,
+        store: CassandraStore,
+        positions: CassandraPositions,
+        *,
+        settle_seconds: float = SETTLE_SECONDS,
+    ) -> None:
+        """Uses an open keyspace, which others close, as they do the positions.
+
+        Args:
+            store: The keyspace.
+            positions: Where the versions of its streams are.
+            settle_seconds: How long a batch of unknown outcome is sent again.
+        """
+        self._settle_seconds = settle_seconds
+        self._per_bucket = positions.entries_per_bucket
         self._session = store.session
         self._tenant = store.tenant
         self._partitions = store.partitions
@@ -77,7 +90,7 @@ class CassandraEventLog:
         if partition not in self._ends:
             await self.take_over(partition)
         begun = False
-        for part in _by_bucket(entries):
+        for part in _by_bucket(entries, self._per_bucket):
             try:
                 await self._put(partition, after, part)
             except (LogMovedError, StoreUnavailableError) as error:
@@ -106,7 +119,7 @@ class CassandraEventLog:
             if not part:
                 break
             after = part[-1].sequence
-            if len(entries) < limit and (after + 1) % ENTRIES_PER_BUCKET:
+            if len(entries) < limit and (after + 1) % self._per_bucket:
                 break
         return entries
 
@@ -133,17 +146,25 @@ class CassandraEventLog:
         parts: list[Part] = [(self._move, (last, batch, *key, end.head, end.batch))]
         insert = self._insert
         parts += [(insert, (*key, *entry[1:6])) for entry in entries]
-        if not await settled(self._session, parts, "last_batch", batch):
+        if not await settled(
+            self._session, parts, "last_batch", batch, seconds=self._settle_seconds
+        ):
             raise _moved(partition, "another place", after)
         if end.head is None:
             # Quickens the search for the end; where it is lost, the search goes bucket by bucket.
             hint = (self._tenant, partition, end.bucket, end.bucket + 1)
             with suppress(OutcomeUnknownError, StoreUnavailableError):
                 await self._session.write((self._begin, hint))
-        self._ends[partition] = _behind(end.bucket, last, batch)
+        self._ends[partition] = self._behind(end.bucket, last, batch)
         self._buckets[partition] = self._ends[partition].bucket
         noted = [(entry.stream, entry.stream_version, entry.sequence) for entry in entries]
         self._positions.note(partition, noted, last)
+
+    def _behind(self, bucket: int, sequence: int, batch: bytes) -> _End:
+        """Returns the end behind a batch that was just put."""
+        if (sequence + 1) % self._per_bucket:
+            return _End(bucket, sequence, sequence, batch)
+        return _End(bucket + 1, sequence, None, None)
 
     async def _end(self, partition: int) -> _End:
         """Looks where a partition ends, from the last bucket on that is known to have begun."""
@@ -157,16 +178,16 @@ class CassandraEventLog:
             head, batch = rows[0] if rows else (None, None)
             if head is None:
                 # Only a full bucket leads here, or the first one.
-                return _End(bucket, max(bucket * ENTRIES_PER_BUCKET - 1, 0), None, None)
-            if (head + 1) % ENTRIES_PER_BUCKET:
+                return _End(bucket, max(bucket * self._per_bucket - 1, 0), None, None)
+            if (head + 1) % self._per_bucket:
                 return _End(bucket, head, head, batch)
             bucket += 1
 
     async def _part(self, partition: int, after: int, limit: int) -> list[LogEntry]:
         """Reads entries of one bucket, as many as one page may hold; none at the end."""
-        bucket = (after + 1) // ENTRIES_PER_BUCKET
+        bucket = (after + 1) // self._per_bucket
         rows_max = max(1, min(limit, _PAGE_BYTES // self._record_bytes, _PAGE_ROWS_MAX))
-        values = (self._tenant, partition, bucket, after, min(limit, ENTRIES_PER_BUCKET))
+        values = (self._tenant, partition, bucket, after, min(limit, self._per_bucket))
         entries: list[LogEntry] = []
         async for page in self._session.pages(self._read, values, rows_max=rows_max):
             entries += [LogEntry(partition, *row) for row in page]
@@ -180,20 +201,14 @@ class CassandraEventLog:
         return entries
 
 
-def _by_bucket(entries: Sequence[LogEntry]) -> list[Sequence[LogEntry]]:
+def _by_bucket(entries: Sequence[LogEntry], per_bucket: int) -> list[Sequence[LogEntry]]:
     """Cuts entries where a new bucket begins."""
     parts: list[Sequence[LogEntry]] = []
     while entries:
-        room = ENTRIES_PER_BUCKET - entries[0].sequence % ENTRIES_PER_BUCKET
+        room = per_bucket - entries[0].sequence % per_bucket
         parts.append(entries[:room])
         entries = entries[room:]
     return parts
-
-
-def _behind(bucket: int, sequence: int, batch: bytes) -> _End:
-    if (sequence + 1) % ENTRIES_PER_BUCKET:
-        return _End(bucket, sequence, sequence, batch)
-    return _End(bucket + 1, sequence, None, None)
 
 
 def _moved(partition: int, found: object, after: int) -> LogMovedError:

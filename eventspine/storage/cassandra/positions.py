@@ -53,8 +53,22 @@ class _Row(NamedTuple):
 class CassandraPositions:
     """Notes, flushes and finds positions of one tenant's streams."""
 
-    def __init__(self, store: CassandraStore, *, flush_seconds: float = FLUSH_SECONDS) -> None:
-        """Keeps positions in an open keyspace; `flush_seconds` says how late."""
+    def __init__(
+        self,
+        store: CassandraStore,
+        *,
+        flush_seconds: float = FLUSH_SECONDS,
+        entries_per_bucket: int = ENTRIES_PER_BUCKET,
+    ) -> None:
+        """Keeps positions in an open keyspace.
+
+        Args:
+            store: The keyspace.
+            flush_seconds: How late they are written.
+            entries_per_bucket: How many sequences of the log stand in one Cassandra partition; for
+                a keyspace it never changes.
+        """
+        self.entries_per_bucket = entries_per_bucket
         self._session = store.session
         self._tenant = store.tenant
         self._per_bucket = store.events_per_bucket
@@ -97,7 +111,7 @@ class CassandraPositions:
         self._last = {s: row for s, row in self._last.items() if row.partition != partition}
         rows = await self._session.read(self._positioned, (self._tenant, partition))
         after = (rows[0][0] or 0) if rows else 0
-        for bucket in range(after // ENTRIES_PER_BUCKET, end // ENTRIES_PER_BUCKET + 1):
+        for bucket in range(after // self.entries_per_bucket, end // self.entries_per_bucket + 1):
             values = (self._tenant, partition, bucket, after, end)
             async for page in self._session.pages(self._above, values):
                 self.note(partition, [(row[0], row[1], row[2]) for row in page], page[-1][2])
@@ -243,7 +257,7 @@ class CassandraPositions:
         return found
 
     async def _backwards(self, partition: int, before: int) -> AsyncIterator[tuple[int, str, int]]:
-        bucket = before // ENTRIES_PER_BUCKET
+        bucket = before // self.entries_per_bucket
         while bucket >= 0:
             values = (self._tenant, partition, bucket, before, _WALK_ROWS)
             rows = await self._session.read(self._walk, values)

@@ -19,7 +19,12 @@ _PAUSE_SECONDS_MAX = 1.0
 
 
 async def settled(
-    session: CassandraSession, parts: Sequence[Part], column: str, name: bytes
+    session: CassandraSession,
+    parts: Sequence[Part],
+    column: str,
+    name: bytes,
+    *,
+    seconds: float = SETTLE_SECONDS,
 ) -> bool:
     """Carries out a conditional batch; False: its condition does not hold, nothing was done.
 
@@ -28,13 +33,14 @@ async def settled(
         parts: The batch; it sets `column` to `name`, and its condition compares `column`.
         column: The column with the name of the last batch.
         name: The name of this batch, which no other one has.
+        seconds: How long it is sent again while its outcome is unknown.
 
     Raises:
         OutcomeUnknownError: It may have been carried out, or may be later.
         StoreUnavailableError: It was not carried out.
     """
     clock = asyncio.get_running_loop().time
-    until, pause, unknown = clock() + SETTLE_SECONDS, _PAUSE_SECONDS_MIN, False
+    until, pause, unknown = clock() + seconds, _PAUSE_SECONDS_MIN, False
     while True:
         try:
             verdict = await session.decide(*parts)

@@ -8,7 +8,15 @@ import pytest
 
 from bank.v1 import account_pb2, views_pb2
 from eventspine.domain import Folding, View, ViewEvent
-from eventspine.domain.fold import Folded, FoldEntry, check_key, fold, keys_of, new_row
+from eventspine.domain.fold import (
+    KEY_LENGTH_MAX,
+    Folded,
+    FoldEntry,
+    check_key,
+    fold,
+    keys_of,
+    new_row,
+)
 
 POISON_CENTS = 13
 
@@ -239,3 +247,10 @@ def test_batches_of_any_size_with_duplicates_give_the_rows_of_one_batch() -> Non
         seen |= part.last_sequence
     assert rows == whole.rows, f"seed={seed}"
     assert seen == whole.last_sequence, f"seed={seed}"
+
+
+def test_an_event_with_a_key_longer_than_a_store_takes_has_no_key() -> None:
+    check_key(views_pb2.AccountBalance, ("\U0001f600" * KEY_LENGTH_MAX,))
+    touched, failures = keys_of(VIEW, [entry(1, "x" * (KEY_LENGTH_MAX + 1)), entry(2, "y")])
+    assert list(touched) == [("y",)]
+    assert "longer than it may be" in failures[0].error

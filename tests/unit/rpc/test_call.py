@@ -32,4 +32,6 @@ def test_a_handler_sees_text_metadata_and_a_deadline_only_where_there_is_one() -
     context = call_context(Late(None))
     assert context.metadata == {"trace": "t-1"}
     assert context.time_remaining() is None
-    assert call_context(Late(2.5)).time_remaining() == 2.5
+    remaining = call_context(Late(2.5)).time_remaining()
+    assert remaining is not None
+    assert 0 < remaining <= 2.5
