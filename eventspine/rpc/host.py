@@ -38,7 +38,7 @@ OPTIONS: Final = (
     ("grpc.keepalive_timeout_ms", 20_000),
     # Callers may ask every 10 s whether the server lives, also while a subscription is silent.
     ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
 )
 """What the transport is told. Source: gRPC's keepalive guide."""
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import grpc
 import pytest
@@ -11,10 +12,12 @@ from google.protobuf.struct_pb2 import Value
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc import aio
+from grpc._cython import cygrpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from eventspine.rpc import limits
+from eventspine.client import client
+from eventspine.rpc import host, limits
 from eventspine.rpc.address import AddressError
 from eventspine.rpc.call import DETAILS_KEY
 from eventspine.rpc.context import CallContext
@@ -481,3 +484,9 @@ async def test_calls_are_counted_by_method_and_status() -> None:
         ("Stay", "Unavailable"): 1,
     }
     assert [sum(timings.counts) for timings in seconds.values()] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in (*host.OPTIONS, *client.OPTIONS)}))
+def test_the_transport_knows_each_option_that_it_is_told(name: str) -> None:
+    # One that it does not know it passes over without a word.
+    assert name.encode() + b"\0" in Path(cygrpc.__file__).read_bytes()
