@@ -4,6 +4,7 @@ import multiprocessing
 import os
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
 
 from tests.faults.simulation.world import Setting, report, shrunk, simulate
 
@@ -23,10 +24,12 @@ def failure(seed: int) -> str | None:
 
 def failures(seeds: Iterable[int], cores: int | None = None) -> list[str]:
     """Runs seeds on so many cores, on all by default; returns some of what they found."""
+    workers = cores or os.cpu_count() or 1
+    if workers == 1:
+        return list(islice((told for told in map(failure, seeds) if told is not None), FOUND_MAX))
     found: list[str] = []
     # Not forked: a fork of a process with threads may stand still.
     context = multiprocessing.get_context("spawn")
-    workers = cores or os.cpu_count() or 1
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         for told in pool.map(failure, seeds, chunksize=CHUNK):
             if told is not None:
