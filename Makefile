@@ -15,8 +15,11 @@ BROKERS ?= 1
 SERVICES ?= 1
 STATE ?=
 DB ?= var/flights-$(DAYS)-days.db
+# What shows that stubs and platform work with other versions of what they are run by.
+MATRIX_TESTS := -k "not sqlite and not envoy and not stack and not fault" tests/contract/test_golden_messages.py \
+  tests/contract/test_old_events.py tests/journey/test_conformance.py
 
-.PHONY: help run test test-stack test-clients stack stack-down check bench bench-stack format lock image clean
+.PHONY: help run test test-stack test-clients test-matrix stack stack-down check bench bench-stack format lock image clean
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +51,21 @@ test-stack: $(VENV)/.ready ## Run the tests on real Cassandra and Kafka (needs J
 
 test-clients: $(VENV)/.ready ## Build the clients in Go, Java and TypeScript and run their tests
 	$(BIN)/python -m pytest -q -m clients tests/clients
+
+test-matrix: $(VENV)/.ready ## Try the wheel with the oldest and the newest supported grpcio and protobuf
+	$(BIN)/python -m pip install -q --disable-pip-version-check uv
+	rm -rf var/matrix && mkdir -p var/matrix/source
+	git ls-files -co --exclude-standard | tar -cT - | tar -x -C var/matrix/source
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps \
+	  --no-build-isolation -w var/matrix var/matrix/source
+	for resolution in lowest-direct highest; do \
+	  home=var/matrix/$$resolution; \
+	  $(BIN)/uv venv -q --python $(BIN)/python $$home; \
+	  $(BIN)/uv pip install -q --python $$home --resolution $$resolution -r pyproject.toml var/matrix/*.whl; \
+	  $(BIN)/uv pip install -q --python $$home --upgrade typer pytest pytest-asyncio pytest-timeout; \
+	  $(BIN)/uv pip list -q --python $$home | grep -E '^(grpcio|protobuf) '; \
+	  $$home/bin/python -m pytest -q $(MATRIX_TESTS); \
+	done
 
 stack: $(VENV)/.ready ## Run the real stack until Ctrl-C (NODES=3, BROKERS=3, SERVICES=2, STATE=DIR)
 	exec $(BIN)/python -m devstack.stack up --nodes $(NODES) --brokers $(BROKERS) \

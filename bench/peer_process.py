@@ -11,6 +11,10 @@ from types import TracebackType
 from typing import Any
 
 
+class PeerEndedError(Exception):
+    """The program has ended, so that nothing was measured."""
+
+
 class PeerProcess:
     """A running program; a context manager."""
 
@@ -48,11 +52,18 @@ class PeerProcess:
         self._process.stdout.close()
 
     def ask(self, **request: Any) -> Any:
-        """Sends a request and returns the answer."""
+        """Sends a request and returns the answer.
+
+        Raises:
+            PeerEndedError: There is no answer.
+        """
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise PeerEndedError(f"{self._command[1]} ended early; its own output says why")
+        return json.loads(answer)
 
 
 def _environment(folder: Path, pins: Path) -> Path:

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from devstack.cli import contract, dev, edge, events, operate, schema, views
+from devstack.cli import conformance, contract, dev, edge, events, operate, schema, views
 from devstack.cli.failure import EXIT_INTERRUPTED, CommandLineError
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ for command in (
     schema.schema,
     operate.new,
     edge.edge,
+    conformance.conformance,
 ):
     app.command()(command)
 app.add_typer(views.app, name="views")

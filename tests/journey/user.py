@@ -1,107 +1,61 @@
-"""A user of the platform: generated stubs on one channel, and what journeys ask again and again."""
+"""A user of the platform: a caller of both domains that ship, and what journeys do with one."""
 
 import asyncio
-import itertools
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
 
-import pytest
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.empty_pb2 import Empty
-from google.protobuf.message import Message
 from grpc import aio
 
-from bank.v1 import account_pb2 as bank
-from bank.v1 import views_pb2 as bank_views
-from bank.v1.account_pb2_grpc import AccountCommandsStub
-from bank.v1.views_pb2_grpc import AccountQueriesStub
-from eventspine.client.errors import CallError, call_error
-from eventspine.v1.admin_pb2_grpc import AdminServiceStub
-from eventspine.v1.command_pb2 import (
-    AppendRequest,
-    CommandHeader,
-    CommandResult,
-    CommandVerdict,
-    ExecuteRequest,
-    NewEvent,
-    WaitFor,
+from devstack.conformance.caller import (
+    ANYHOW,
+    BALANCES,
+    Caller,
+    Reader,
+    collected,
+    depositing,
+    header,
+    kind,
+    opening,
+    packed,
+    projected,
+    refusal,
+    showing,
+    told,
+    withdrawing,
 )
-from eventspine.v1.command_pb2_grpc import CommandServiceStub
-from eventspine.v1.query_pb2 import STALE_POLICY_FAIL, QueryHeader, ReadStreamRequest
-from eventspine.v1.query_pb2_grpc import QueryServiceStub
-from eventspine.v1.record_pb2 import EventRecord, Expectation
-from eventspine.v1.subscription_pb2 import SubscribeRequest, SubscribeResponse
 from flights.v1.flight_pb2_grpc import FlightCommandsStub
 from flights.v1.views_pb2_grpc import FlightQueriesStub
 
-BALANCES = "bank.v1.AccountBalance"
-ANYHOW = Expectation(any=Empty())
+__all__ = [
+    "ANYHOW",
+    "BALANCES",
+    "CALL_SECONDS",
+    "Reader",
+    "User",
+    "collected",
+    "depositing",
+    "eventually",
+    "header",
+    "kind",
+    "opening",
+    "packed",
+    "projected",
+    "refusal",
+    "showing",
+    "slow_channel",
+    "told",
+    "withdrawing",
+]
+
 CALL_SECONDS = 20.0
 
-_IDS = itertools.count(1)
-Reply = TypeVar("Reply")
 
-
-class User:
-    """Calls a platform by its generated stubs."""
+class User(Caller):
+    """Calls a platform that hosts accounts and flights."""
 
     def __init__(self, channel: aio.Channel) -> None:
-        self.channel = channel
-        self.accounts = AccountCommandsStub(channel)
-        self.balances = AccountQueriesStub(channel)
+        super().__init__(channel)
         self.flights = FlightCommandsStub(channel)
         self.boards = FlightQueriesStub(channel)
-        self.commands = CommandServiceStub(channel)
-        self.queries = QueryServiceStub(channel)
-        self.admin = AdminServiceStub(channel)
-
-    async def open(self, account: str, *, cents: int = 0, owner: str = "Ann") -> CommandResult:
-        """Opens an account, and puts money into it where an amount is given."""
-        request = bank.OpenAccountRequest(header=header(), account_id=account, owner=owner)
-        result = (await self.accounts.OpenAccount(request)).result
-        return await self.deposit(account, cents) if cents else result
-
-    async def deposit(self, account: str, cents: int, **fields: Any) -> CommandResult:
-        """Puts money into an account."""
-        request = bank.DepositRequest(
-            header=header(**fields), account_id=account, amount_cents=cents
-        )
-        return (await self.accounts.Deposit(request)).result
-
-    async def balance(self, account: str, **fields: Any) -> bank_views.GetAccountBalanceResponse:
-        """Asks for a balance; `fields` are those of the query's header."""
-        request = bank_views.GetAccountBalanceRequest(
-            header=QueryHeader(**fields), account_id=account
-        )
-        return await self.balances.GetAccountBalance(request)
-
-    async def records(self, stream: str) -> list[EventRecord]:
-        """Reads a whole stream."""
-        batches = await collected(self.queries.ReadStream(ReadStreamRequest(stream=stream)))
-        return [record for batch in batches for record in batch.records]
-
-    async def append(self, stream: str, events: Iterable[Message], **fields: Any) -> CommandResult:
-        """Appends events that were decided here."""
-        fields.setdefault("expected", ANYHOW)
-        request = AppendRequest(header=header(**fields), stream=stream, events=map(packed, events))
-        return (await self.commands.Append(request)).result
-
-    async def execute(self, *batches: list[Message]) -> list[CommandVerdict]:
-        """Sends batches of commands on one bulk stream; returns the verdicts as they come."""
-        call = self.commands.Execute()
-        for batch in batches:
-            request = ExecuteRequest()
-            for command in batch:
-                request.commands.add().Pack(command)
-            await call.write(request)
-        await call.done_writing()
-        return [verdict for reply in await collected(call) for verdict in reply.verdicts]
-
-    def subscribe(self, **fields: Any) -> "Reader":
-        """Begins a subscription, by default at the beginning."""
-        if not {"beginning", "end", "cursor", "after_version", "time"} & fields.keys():
-            fields["beginning"] = Empty()
-        return Reader(self.queries.Subscribe(SubscribeRequest(**fields)))
 
 
 def slow_channel(address: str) -> aio.Channel:
@@ -113,105 +67,8 @@ def slow_channel(address: str) -> aio.Channel:
     return aio.insecure_channel(address, options=options)
 
 
-class Reader:
-    """One subscription, and all that was read of it.
-
-    Attributes:
-        messages: What has come so far.
-        records: The events of it.
-    """
-
-    def __init__(self, call: Any) -> None:
-        self.call = call
-        self.messages: list[SubscribeResponse] = []
-        self.records: list[EventRecord] = []
-
-    @property
-    def kinds(self) -> list[str]:
-        return [kind(message) for message in self.messages]
-
-    @property
-    def cursor(self) -> str:
-        """Returns the cursor of the last message."""
-        last = self.messages[-1]
-        return str(getattr(last, kind(last)).cursor)
-
-    async def read(self) -> SubscribeResponse:
-        message: SubscribeResponse = await self.call.read()
-        self.messages.append(message)
-        self.records += message.batch.records
-        return message
-
-    async def until(self, wanted: str) -> SubscribeResponse:
-        """Reads up to the next message of a kind."""
-        while kind(message := await self.read()) != wanted:
-            pass
-        return message
-
-    async def taken(self, count: int) -> list[EventRecord]:
-        """Reads until at least so many records have come, and returns all of them."""
-        while len(self.records) < count:
-            await self.read()
-        return self.records
-
-    def leave(self) -> None:
-        self.call.cancel()
-
-
-def kind(message: SubscribeResponse) -> str:
-    """Returns the kind of a message of a subscription."""
-    return str(message.WhichOneof("message"))
-
-
-def header(command_id: str = "", **fields: Any) -> CommandHeader:
-    """Returns the header of a command, with an id of its own unless one is given."""
-    return CommandHeader(command_id=command_id or f"c{next(_IDS)}", **fields)
-
-
-def opening(account: str, owner: str = "Ann", **fields: Any) -> bank.OpenAccountRequest:
-    return bank.OpenAccountRequest(header=header(**fields), account_id=account, owner=owner)
-
-
-def depositing(account: str, cents: int, **fields: Any) -> bank.DepositRequest:
-    return bank.DepositRequest(header=header(**fields), account_id=account, amount_cents=cents)
-
-
-def withdrawing(account: str, cents: int, **fields: Any) -> bank.WithdrawRequest:
-    return bank.WithdrawRequest(header=header(**fields), account_id=account, amount_cents=cents)
-
-
-def packed(event: Message) -> NewEvent:
-    return NewEvent(type=event.DESCRIPTOR.full_name, payload=event.SerializeToString())
-
-
-def projected(*views: str, seconds: int = 10) -> WaitFor:
-    """Returns the wish to be answered when views show the events; all views without a name."""
-    return WaitFor(views=views, max_wait=Duration(seconds=seconds))
-
-
-def showing(token: str) -> dict[str, Any]:
-    """Returns the fields of a query's header that demand what a token stands for."""
-    return {"token": token, "stale_policy": STALE_POLICY_FAIL}
-
-
-async def collected(replies: AsyncIterable[Reply]) -> list[Reply]:
-    return [reply async for reply in replies]
-
-
 async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
     """Asks until something holds; fails when it does not in time."""
     async with asyncio.timeout(CALL_SECONDS):
         while not await holds():  # noqa: ASYNC110 - no event of this process tells of it
             await asyncio.sleep(0.005)
-
-
-async def refusal(call: Awaitable[Any]) -> CallError:
-    """Returns the error that a call is answered with."""
-    with pytest.raises(aio.AioRpcError) as raised:
-        await call
-    return call_error(raised.value)
-
-
-def told(error: CallError) -> str:
-    """Returns the code and reason of an error, without what all reasons of its enum begin with."""
-    return f"{error.code.name} {error.reason.removeprefix('ERROR_REASON_')}"

@@ -12,8 +12,9 @@ from eventspine.storage.connect import open_sqlite
 from eventspine.storage.records import StreamRecord
 from eventspine.v1 import admin_pb2 as pb
 from eventspine.v1.record_pb2 import PartitionSequence
+from processor_svc.auditor import Auditor
 from processor_svc.verify import Verification
-from tests.processor.platform import CALL, Platform
+from tests.processor.platform import CALL, NOW_US, Platform
 
 
 class Tampered:
@@ -194,7 +195,10 @@ async def test_a_place_that_is_not_in_this_log_is_refused(platform: Platform) ->
 
 def test_every_method_of_the_contract_is_answered(platform: Platform) -> None:
     service = pb.DESCRIPTOR.services_by_name["AdminService"]
-    methods = {method.name: method for method in platform.admin.methods()}
+    auditor = Auditor(platform.backend, now_us=lambda: NOW_US)
+    hosts = (*platform.admin.methods(), *auditor.methods())
+    methods = {method.name: method for method in hosts}
+    assert len(methods) == len(hosts)
     assert sorted(methods) == sorted(method.name for method in service.methods)
     for method in service.methods:
         hosted = methods[method.name]
