@@ -14,6 +14,7 @@ NODES ?= 1
 BROKERS ?= 1
 SERVICES ?= 1
 STATE ?=
+STACK_TESTS ?= tests
 DB ?= var/flights-$(DAYS)-days.db
 # What shows that stubs and platform work with other versions of what they are run by.
 MATRIX_TESTS := -k "not sqlite and not envoy and not stack and not fault" tests/contract/test_golden_messages.py \
@@ -45,9 +46,9 @@ run: $(VENV)/.ready ## Replay real flights through the platform and check every 
 test: $(VENV)/.ready ## Run all tests that need no real servers
 	$(BIN)/python -m pytest -q -m "not stack and not thorough and not clients" tests
 
-test-stack: $(VENV)/.ready ## Run the tests on real Cassandra and Kafka (needs Java 17 and Maven), and long ones
+test-stack: $(VENV)/.ready ## Run the tests on real Cassandra and Kafka (needs Java 17 and Maven), and long ones (STACK_TESTS=FOLDERS)
 	$(BIN)/python -m devstack.stack fetch || echo "the tests on real servers will be skipped"
-	$(BIN)/python -m pytest -q -m "stack or thorough" tests
+	$(BIN)/python -m pytest -q -m "stack or thorough" $(STACK_TESTS)
 
 test-clients: $(VENV)/.ready ## Build the clients in Go, Java and TypeScript and run their tests
 	$(BIN)/python -m pytest -q -m clients tests/clients
