@@ -59,6 +59,7 @@ class AdminService:
         self._processor = processor
         self._lifecycle = processor.lifecycle
         self._status = Status(backend, processor, tail)
+        self._tail = tail
         self._now_us = now_us
         self._version = version
         self._tenant = tenant
@@ -249,7 +250,10 @@ class AdminService:
         """Sends what a backup needs."""
         backend = self._backend
         export = Export(
-            backend.events, backend.log, sequences_on_append=backend.sequences_on_append
+            backend.events,
+            backend.log,
+            self._tail,
+            sequences_on_append=backend.sequences_on_append,
         )
         async for message in export.run(request):
             yield message

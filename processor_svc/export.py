@@ -8,8 +8,10 @@ restored without its records would be answered as done, and its records be lost.
 from collections.abc import AsyncIterator, Sequence
 
 from eventspine.rpc.errors import CursorExpiredError, InvalidRequestError, Violation
+from eventspine.storage.places import Places
 from eventspine.storage.ports import EventLog, EventStore
 from eventspine.storage.records import LogEntry, NumberedCommand, StreamPlace
+from eventspine.storage.tail import LogTail
 from eventspine.v1.admin_pb2 import CommandRow, ExportRequest, ExportResponse
 
 BATCH_BYTES = 1 << 20
@@ -18,6 +20,9 @@ BATCH_BYTES = 1 << 20
 NUMBER_MAX = (1 << 63) - 1
 """No store counts further."""
 
+TAIL_SECONDS = 10.0
+"""How long the tail may take to have what the log has; without, the newest commands come later."""
+
 READ_MAX = 2_000
 """How many records or commands are read at once."""
 
@@ -25,16 +30,21 @@ READ_MAX = 2_000
 class Export:
     """One export of one store."""
 
-    def __init__(self, events: EventStore, log: EventLog, *, sequences_on_append: bool) -> None:
+    def __init__(
+        self, events: EventStore, log: EventLog, tail: LogTail, *, sequences_on_append: bool
+    ) -> None:
         """Exports a store.
 
         Args:
             events: Where the commands are read.
             log: Where the records are read.
+            tail: The end of that log, of which the store tells places late.
             sequences_on_append: Whether commands are numbered in the order of the log.
         """
         self._events = events
         self._log = log
+        self._tail = tail
+        self._located = Places(log, None if sequences_on_append else tail)
         self._sequences_on_append = sequences_on_append
 
     async def run(self, request: ExportRequest) -> AsyncIterator[ExportResponse]:
@@ -60,6 +70,8 @@ class Export:
                 remaining -= len(batch.records)
                 batch.remaining = remaining
                 yield batch
+        for partition, end in enumerate(ends):
+            await self._tail.wait(partition, end - 1, TAIL_SECONDS)
         async for batch in self._commands(request.after_command_number, ends):
             yield batch
         yield ExportResponse()
@@ -91,7 +103,7 @@ class Export:
         self, commands: Sequence[NumberedCommand], ends: Sequence[int]
     ) -> list[NumberedCommand]:
         """Returns the commands whose records are exported; up to the first other one in order."""
-        places = await self._log.positions(
+        places = await self._located.find(
             [StreamPlace(stream, row.last_version) for _, stream, row in commands]
         )
         covered: list[NumberedCommand] = []

@@ -14,7 +14,16 @@ from eventspine.v1.record_pb2 import EventRecord
 from eventspine.v1.subscription_pb2 import EventFilter
 from flights.v1 import flight_pb2
 from tests.journey.test_flights import departing, scheduling
-from tests.journey.user import User, depositing, opening, refusal, slow_channel, told
+from tests.journey.user import (
+    BALANCES,
+    User,
+    depositing,
+    opening,
+    projected,
+    refusal,
+    slow_channel,
+    told,
+)
 
 SECONDS = 20.0
 THOUSANDS = 24
@@ -221,7 +230,8 @@ async def test_a_silent_subscription_beats_without_lag(user: User) -> None:
 async def test_a_reader_of_a_long_history_hears_how_far_it_still_has_to_go(user: User) -> None:
     events = [bank.MoneyDeposited(account_id="ann", amount_cents=1)] * 1_000
     for number in range(10):
-        await user.append(f"account/{number}", events)
+        result = await user.append(f"account/{number}", events, wait_for=projected(BALANCES))
+        assert result.projected
     async with asyncio.timeout(SECONDS):
         reader = user.subscribe(batch_records_max=1, heartbeat_interval=QUICK)
         beat = (await reader.until("heartbeat")).heartbeat
