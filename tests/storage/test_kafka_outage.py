@@ -100,7 +100,7 @@ async def test_a_broker_that_stands_still_fails_publications_in_time_and_takes_t
     async with aclosing(bus.tail("log")) as tail:
         await published(bus, "log", entries(1, 1))
         assert await taken(tail, 1) == entries(1, 1)
-        broker.child.pause()
+        await broker.child.pause()
         try:
             before = time.monotonic()
             with pytest.raises(BusUnavailableError, match="Kafka did not take all of 2 messages"):
