@@ -92,7 +92,7 @@ class Home:
         """Gives the folder up, after its children were stopped; deletes it if it is throw-away."""
         stop_leftovers(self.folder)
         if self._guard is not None:
-            self._guard.communicate(timeout=GUARD_SECONDS)
+            self._guard.communicate(b"stopped", timeout=GUARD_SECONDS)
         give_up(self.folder)
         self._lock.close()
 

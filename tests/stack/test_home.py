@@ -16,6 +16,7 @@ from devstack.stack.down import stop_all_leftovers, stop_stack
 from devstack.stack.errors import StackError, StateOwnedError
 from devstack.stack.home import Home, owner, stacks_folder
 from devstack.stack.leftovers import recorded
+from tests.stack.child_programs import SLEEPS
 
 ROOT = Path(__file__).parents[2]
 GENEROUS_SECONDS = 100
@@ -139,6 +140,31 @@ def test_down_stops_what_is_left_when_the_guard_was_killed_too(
     told.clear()
     stop_all_leftovers(told.append)
     assert told == ["nothing was left behind"]
+
+
+def test_a_guard_waits_for_the_lock_of_a_launcher_whose_pipe_closed_before(tmp_path: Path) -> None:
+    home = Home.open(tmp_path / "kept")
+    child = subprocess.Popen([sys.executable, "-c", SLEEPS])
+    home.note("child", child.pid)
+    guard = subprocess.Popen(
+        [sys.executable, "-m", "devstack.stack.guard", str(home.folder)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+    )
+    try:
+        assert guard.stdin is not None
+        guard.stdin.close()
+        # The guard has looked for the lock, and not found it free, when it is still there.
+        with pytest.raises(subprocess.TimeoutExpired):
+            guard.wait(2)
+        assert child.poll() is None
+        home._lock.close()
+        assert child.wait(GENEROUS_SECONDS) == -signal.SIGTERM
+        assert guard.wait(GENEROUS_SECONDS) == 0
+    finally:
+        for process in (guard, child):
+            process.kill()
+            process.wait()
 
 
 def guards_of(folder: Path) -> list[int]:
