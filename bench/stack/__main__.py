@@ -58,7 +58,9 @@ async def _measured(wanted: set[str], nodes: int) -> list[Found]:
         for names, measure in PARTS.items():
             if not wanted or wanted & set(names):
                 say(f"measuring {', '.join(names)} ...")
-                found += await asyncio.to_thread(measure, running)
+                part = await asyncio.to_thread(measure, running)
+                say(report.table(part))
+                found += part
     return found
 
 

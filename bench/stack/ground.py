@@ -82,6 +82,7 @@ class Ground:
             contact_points=self.settings.contact_points,
             bootstrap_servers=self.settings.bootstrap_servers,
             keyspace=name,
+            tenant="bench",
             request_timeout_seconds=30.0,
         )
 
