@@ -11,6 +11,9 @@ from eventspine.storage.ports import EventLog
 from eventspine.storage.records import LogPlace, StreamPlace
 from eventspine.storage.tail import LogTail
 
+FRESH_SECONDS = 0.02
+"""How long to go by the window alone at first: what was just stored comes there in less."""
+
 ASK_SECONDS = 0.25
 """How long to go by the window alone, before the log is asked again."""
 
@@ -53,23 +56,28 @@ class Places:
             StoreUnavailableError: The log had to be asked and cannot be read.
         """
         clock = asyncio.get_running_loop().time
-        ask_at = clock()
+        ask_at = clock() if self._tail is None else min(clock() + FRESH_SECONDS, deadline)
         while True:
-            if clock() >= ask_at:
+            found = self._in_window(asked)
+            if None in found and clock() >= ask_at:
                 found = await self.find(asked)
+                if None in found:
+                    # What came meanwhile has woken nobody, since nobody was waiting for it.
+                    later = self._in_window(asked)
+                    found = [a if a is not None else b for a, b in zip(found, later, strict=True)]
                 ask_at = clock() + ASK_SECONDS
-            else:
-                found = self._in_window(asked)
             known = [place for place in found if place is not None]
             if len(known) == len(asked):
                 return known
             left = deadline - clock()
             if left <= 0:
                 return None
-            # Without a window, every movement is a reason to ask.
-            await pause(left if self._tail is None else min(left, ASK_SECONDS))
             if self._tail is None:
+                # Without a window, every movement is a reason to ask.
+                await pause(left)
                 ask_at = clock()
+            else:
+                await pause(min(left, max(ask_at - clock(), 0.0)))
 
     def _in_window(self, asked: Sequence[StreamPlace]) -> list[LogPlace | None]:
         if self._tail is None:

@@ -1,7 +1,7 @@
 """Places in the log, found in the window of a tail first."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import pytest
 
@@ -21,8 +21,14 @@ class LateLog(MemoryEventLog):
     late = True
     asked = 0
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
+
     async def positions(self, places: Sequence[StreamPlace]) -> list[LogPlace | None]:
         self.asked += len(places)
+        if self.meanwhile is not None:
+            await self.meanwhile()
         return [None] * len(places) if self.late else await super().positions(places)
 
 
@@ -89,6 +95,31 @@ async def test_a_wait_ends_when_the_log_tells_what_never_was_in_the_window(
     await around.log.extend(0, 0, entries(1, 1))
     around.log.late = False
     assert await waiting == [LogPlace(0, 1)]
+
+
+async def test_what_comes_while_the_log_is_asked_is_found_without_a_pause(around: Around) -> None:
+    around.log.meanwhile = lambda: around.extended(1, 1)
+
+    async def pause(seconds: float) -> None:
+        raise AssertionError(f"the entry is there, and it waits {seconds} s")
+
+    deadline = asyncio.get_running_loop().time()
+    places = [StreamPlace("account/a", 1)]
+    assert await around.places.wait(places, deadline, pause) == [LogPlace(0, 1)]
+    assert around.log.asked == 1
+
+
+async def test_a_wait_asks_the_log_only_once_the_entry_is_not_a_fresh_one(around: Around) -> None:
+    asked: list[int] = []
+
+    async def pause(seconds: float) -> None:
+        asked.append(around.log.asked)
+        await around.extended(1, 1)
+
+    deadline = asyncio.get_running_loop().time() + 30
+    places = [StreamPlace("account/a", 1)]
+    assert await around.places.wait(places, deadline, pause) == [LogPlace(0, 1)]
+    assert (asked, around.log.asked) == ([0], 0)
 
 
 async def test_a_wait_ends_when_the_time_is_up(around: Around) -> None:
