@@ -147,11 +147,13 @@ async def open_stack(
         opened.push_async_callback(bus.close)
         positions = CassandraPositions(store)
         opened.push_async_callback(positions.close)
+        view_store = CassandraViewStore(store, tables)
+        opened.push_async_callback(view_store.close)
         return Backend(
             events=CassandraEventStore(store),
             snapshots=CassandraSnapshotStore(store),
             log=CassandraEventLog(store, positions),
-            views=CassandraViewStore(store, tables),
+            views=view_store,
             registry=CassandraViewRegistry(store),
             bus=bus,
             identity=store.identity,

@@ -63,6 +63,11 @@ def views(store: CassandraStore) -> CassandraViewStore:
     return CassandraViewStore(store, TABLES)
 
 
+def prompt_views(store: CassandraStore, check_seconds: float) -> CassandraViewStore:
+    """The rows as another process sees them, that writes its progress with each save."""
+    return CassandraViewStore(store, TABLES, check_seconds=check_seconds, flush_seconds=0)
+
+
 class TestCassandraViewStore(ViewStoreSuite):
     async def test_a_prefix_of_all_highest_bytes_has_no_end_and_lists_its_rows(
         self, views: CassandraViewStore
@@ -139,7 +144,7 @@ async def test_long_partitions_are_listed_over_pages_with_all_partials(
 
 
 async def test_a_late_write_of_a_replaced_process_changes_nothing(store: CassandraStore) -> None:
-    zombie, other = [CassandraViewStore(store, TABLES, check_seconds=3600) for _ in range(2)]
+    zombie, other = [prompt_views(store, 3600) for _ in range(2)]
     await zombie.save([batch(0, 3, {key("a"): b"3"})])
     await other.save([batch(3, 9, {key("a"): b"9", key("b"): b"9"})])
     # It does not look, and what it writes is what the log makes of the rows up to there.
@@ -151,7 +156,7 @@ async def test_a_late_write_of_a_replaced_process_changes_nothing(store: Cassand
 
 
 async def test_a_replaced_process_finds_out_from_the_progress(store: CassandraStore) -> None:
-    zombie, other = [CassandraViewStore(store, TABLES, check_seconds=-1) for _ in range(2)]
+    zombie, other = [prompt_views(store, -1) for _ in range(2)]
     await zombie.save([batch(0, 3, {key("a"): b"3"})])
     await other.save([batch(3, 9)])
     with pytest.raises(ProgressMovedError):
@@ -165,13 +170,61 @@ async def test_a_replaced_process_finds_out_from_the_progress(store: CassandraSt
 async def test_parked_keys_that_were_released_are_not_parked_again_by_a_replaced_process(
     store: CassandraStore,
 ) -> None:
-    zombie, other = [CassandraViewStore(store, TABLES, check_seconds=3600) for _ in range(2)]
+    zombie, other = [prompt_views(store, 3600) for _ in range(2)]
     registry = CassandraViewRegistry(store)
     await zombie.save([parking(0, 4, parked("a", 4))])
     await other.save([parking(4, 4, released=("a",))])
     with pytest.raises(ProgressMovedError, match="somebody else"):
         await zombie.save([parking(4, 7, parked("a", 4, 7))])
     assert await registry.parked(f"{VIEW}@1") == []
+    assert await other.progress(f"{VIEW}@1") == (4,)
+
+
+async def test_the_progress_of_many_saves_is_written_a_moment_later(store: CassandraStore) -> None:
+    saving, other = [CassandraViewStore(store, TABLES, flush_seconds=3600) for _ in range(2)]
+    for after in range(5):
+        await saving.save([batch(after, after + 1, {key("a"): b"%d" % after})])
+    assert await saving.progress(BUILD) == (5,)
+    assert await other.progress(BUILD) == (0,)
+    await saving.flush()
+    assert await other.progress(BUILD) == (5,)
+    await saving.save([batch(5, 6)])
+    await saving.close()
+    assert await other.progress(BUILD) == (6,)
+
+
+async def test_who_goes_on_after_a_crash_folds_again_what_the_rows_know(
+    store: CassandraStore,
+) -> None:
+    dead = CassandraViewStore(store, TABLES, flush_seconds=3600)
+    await dead.save([batch(0, 3, {key("a"): b"3"})])
+    other = CassandraViewStore(store, TABLES, flush_seconds=3600)
+    assert await other.progress(BUILD) == (0,)
+    assert await other.load(BUILD, 0, [key("a")]) == {key("a"): PartialRow(0, 3, b"3")}
+    await other.save([batch(0, 4, {key("a"): b"4"})])
+    assert await other.progress(BUILD) == (4,)
+    # The dead one was only slow: what it writes late takes nothing back.
+    await other.flush()
+    await dead.flush()
+    assert await CassandraViewStore(store, TABLES).progress(BUILD) == (4,)
+
+
+async def test_progress_that_waits_does_not_bring_a_dropped_build_back(
+    store: CassandraStore,
+) -> None:
+    saving, other = [CassandraViewStore(store, TABLES, flush_seconds=3600) for _ in range(2)]
+    await saving.save([batch(0, 3, {key("a"): b"3"})])
+    await other.drop(BUILD)
+    await saving.flush()
+    assert await saving.progress(BUILD) == await other.progress(BUILD) == (0,)
+    assert await other.list(BUILD) == []
+
+
+async def test_parked_keys_and_the_progress_behind_them_are_written_at_once(
+    store: CassandraStore,
+) -> None:
+    saving, other = [CassandraViewStore(store, TABLES, flush_seconds=3600) for _ in range(2)]
+    await saving.save([parking(0, 4, parked("a", 4))])
     assert await other.progress(f"{VIEW}@1") == (4,)
 
 

@@ -4,31 +4,50 @@ A row is what the log makes of it: any process that folds a build up to a sequen
 row. So rows may be written by two processes at once, and ahead of the progress: the later sequence
 wins, and both are right. What a save does in order is therefore enough without a condition on each
 row: first the index and the rows, then the parked keys, then the progress, which only ever grows.
+For the same reason the progress may be written a moment later, once for many saves: a process that
+dies before that has the next one fold some events again, which the rows know already.
 A process that was replaced finds out from the progress, which it reads again every second; until
 then its writes are true and lose. Parked keys are not made by the log alone, because an operator
 releases them: they change by a conditional write, which a replaced process loses.
 """
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 
+from eventspine.storage.cassandra.batches import batched
 from eventspine.storage.cassandra.parked import CassandraParked, Lot
-from eventspine.storage.cassandra.statements import Part
 from eventspine.storage.cassandra.store import CassandraStore
 from eventspine.storage.cassandra.view_keys import CassandraKeys
 from eventspine.storage.cassandra.view_list import CassandraList, Wanted
 from eventspine.storage.cassandra.view_rows import CassandraRows
 from eventspine.storage.cassandra.view_tables import SHARDS, ViewTable
-from eventspine.storage.errors import ProgressMovedError
+from eventspine.storage.errors import (
+    OutcomeUnknownError,
+    ProgressMovedError,
+    StoreUnavailableError,
+)
 from eventspine.storage.records import KeyedRow, PartialRow, ViewBatch
 
 CHECK_SECONDS = 1.0
 """How old what this process knows of a build's progress may be when it saves."""
 
+FLUSH_SECONDS = 0.2
+"""How long after a save the progress is written; other processes see it then."""
+
 _WRITES_MAX = 5_000
 """How many rows one call writes at a time; the session bounds what is on its way."""
+
+_PROGRESS_BYTES = 100
+"""What a row of the progress takes, about."""
+
+_log = logging.getLogger("eventspine.views")
+
+_Part = tuple[str, int]
+"""A build and a log partition."""
 
 
 @dataclass(slots=True)
@@ -55,6 +74,7 @@ class CassandraViewStore:
         tables: Mapping[str, ViewTable],
         *,
         check_seconds: float = CHECK_SECONDS,
+        flush_seconds: float = FLUSH_SECONDS,
     ) -> None:
         """Keeps rows in an open keyspace, which others close.
 
@@ -62,11 +82,15 @@ class CassandraViewStore:
             store: The keyspace.
             tables: The tables of the declared views, by view; they must be there.
             check_seconds: How old the known progress of a build may be when it is saved to.
+            flush_seconds: How long after a save its progress is written; 0 writes it at once.
         """
         self._session = store.session
         self._tenant = store.tenant
         self._partitions = store.partitions
         self._check_seconds = check_seconds
+        self._flush_seconds = flush_seconds
+        self._unflushed: dict[_Part, int] = {}
+        self._flushing: asyncio.Task[None] | None = None
         self._rows = {
             view: CassandraRows(store.session, store.tenant, table)
             for view, table in tables.items()
@@ -74,7 +98,7 @@ class CassandraViewStore:
         self._keys = CassandraKeys(store.session, store.tenant)
         self._list = CassandraList(self._keys)
         self._parked = CassandraParked(store)
-        self._known: dict[tuple[str, int], _Known] = {}
+        self._known: dict[_Part, _Known] = {}
         table = store.session.table("view_progress")
         self._progress = (
             f"SELECT partition, sequence, dropped FROM {table} WHERE tenant = ? AND build = ?"
@@ -105,6 +129,8 @@ class CassandraViewStore:
     async def save(self, batches: Sequence[ViewBatch]) -> None:
         """Saves each batch whole; see the port.
 
+        Other processes may see the progress some `flush_seconds` later than the rows.
+
         Raises:
             ProgressMovedError: A batch did not start at the build's progress, or the build is gone,
                 or its parked keys were changed by somebody else. No progress was moved.
@@ -117,7 +143,10 @@ class CassandraViewStore:
             for batch in batches:
                 if batch.parked:
                     await self._park(batch)
-            await self._advance(batches)
+            self._advance(batches)
+            if not self._flush_seconds or any(batch.parked for batch in batches):
+                # Events would be parked anew that somebody has released meanwhile.
+                await self.flush()
         except BaseException:
             for batch in batches:
                 self._known.pop((batch.build_id, batch.partition), None)
@@ -139,6 +168,35 @@ class CassandraViewStore:
         """Returns the sequence that a build has passed, for each partition; 0 for not begun."""
         return (await self._read_progress(build_id))[0]
 
+    async def flush(self) -> None:
+        """Writes the progress of what was saved.
+
+        Raises:
+            StoreUnavailableError: Not all was written; it is tried again.
+            OutcomeUnknownError: The same.
+        """
+        unflushed = dict(self._unflushed)
+        parts = [
+            (self._move, (self._tenant, build_id, partition, through, through))
+            for (build_id, partition), through in unflushed.items()
+        ]
+        await asyncio.gather(
+            *[self._session.write(*batch) for batch in batched(parts, lambda _: _PROGRESS_BYTES)]
+        )
+        for part, through in unflushed.items():
+            # What was saved meanwhile is still to be written.
+            if self._unflushed.get(part) == through:
+                del self._unflushed[part]
+
+    async def close(self) -> None:
+        """Writes the progress of what was saved, as far as Cassandra takes it, and ends."""
+        task, self._flushing = self._flushing, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        with suppress(StoreUnavailableError, OutcomeUnknownError):
+            await self.flush()
+
     async def drop(self, build_id: str) -> None:
         """Deletes rows, progress and parked keys of a build, which can then not be saved to.
 
@@ -152,6 +210,7 @@ class CassandraViewStore:
                 await rows.delete(number, keys)
             await self._keys.delete(build_id, shard)
         for partition in range(self._partitions):
+            self._unflushed.pop((build_id, partition), None)
             lot = await self._parked.read(build_id, partition)
             if lot.entries:
                 released = dict.fromkeys([entry.key for entry in lot.entries])
@@ -194,9 +253,14 @@ class CassandraViewStore:
     async def _read_progress(self, build_id: str) -> tuple[tuple[int, ...], bool]:
         """Returns the progress by partition, and whether the build was dropped."""
         rows = await self._session.read(self._progress, (self._tenant, build_id))
-        gone = any(dropped for *_, dropped in rows)
-        passed = {} if gone else {partition: sequence for partition, sequence, _ in rows}
-        return tuple([passed.get(partition) or 0 for partition in range(self._partitions)]), gone
+        if any(dropped for *_, dropped in rows):
+            return (0,) * self._partitions, True
+        passed = {partition: sequence or 0 for partition, sequence, _ in rows}
+        saved = self._unflushed.get
+        return tuple(
+            max(passed.get(partition, 0), saved((build_id, partition), 0))
+            for partition in range(self._partitions)
+        ), False
 
     async def _write_rows(self, batches: Iterable[ViewBatch]) -> None:
         await asyncio.gather(*[self._write_batch(batch) for batch in batches if batch.rows])
@@ -223,11 +287,20 @@ class CassandraViewStore:
         lot = known.lot or await self._parked.read(build_id, partition)
         known.lot = await self._parked.change(build_id, partition, lot, batch.parked)
 
-    async def _advance(self, batches: Sequence[ViewBatch]) -> None:
-        builds: dict[str, list[Part]] = {}
+    def _advance(self, batches: Sequence[ViewBatch]) -> None:
+        """Moves the progress on in memory, from where it is flushed."""
         for build_id, partition, _, through, *_ in batches:
-            values = (self._tenant, build_id, partition, through, through)
-            builds.setdefault(build_id, []).append((self._move, values))
-        await asyncio.gather(*[self._session.write(*parts) for parts in builds.values()])
-        for batch in batches:
-            self._known[batch.build_id, batch.partition].progress = batch.through
+            self._known[build_id, partition].progress = through
+            self._unflushed[build_id, partition] = through
+        if self._flushing is None and self._flush_seconds:
+            self._flushing = asyncio.create_task(self._keep_flushing(), name="views: flush")
+
+    async def _keep_flushing(self) -> None:
+        while True:
+            await asyncio.sleep(self._flush_seconds)
+            try:
+                await self.flush()
+            except (StoreUnavailableError, OutcomeUnknownError) as error:
+                _log.warning("the progress of views is written later: %s", error)
+            except Exception:
+                _log.exception("a defect: the progress of views cannot be written, trying again")
