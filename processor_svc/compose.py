@@ -47,9 +47,9 @@ def compose(site: Site) -> ProcessorComposition:
         version=version("eventspine"),
         tenant=site.tenant,
     )
-    sequencer = (
-        None if backend.sequences_on_append else Sequencer(backend.events, backend.log, backend.bus)
-    )
+    sequencer = None
+    if not backend.sequences_on_append:
+        sequencer = Sequencer(backend.events, backend.log, backend.bus, tail=site.tail)
     auditor = Auditor(backend, now_us=site.now_us)
     sequencing = () if sequencer is None else (sequencer,)
     return ProcessorComposition(

@@ -16,6 +16,7 @@ from eventspine.rpc.figures import Figure
 from eventspine.storage.errors import LogMovedError, OutcomeUnknownError, StoreUnavailableError
 from eventspine.storage.ports import Bus, BusMessage, EventLog, EventStore, GroupReader
 from eventspine.storage.records import LogEntry
+from eventspine.storage.tail import LogTail
 from eventspine.v1.record_pb2 import EventRecord
 from processor_svc.positions import Bounds, Positions
 
@@ -44,7 +45,13 @@ class Sequencer:
     """Puts raw records into the log, for all partitions, until it is stopped."""
 
     def __init__(
-        self, events: EventStore, log: EventLog, bus: Bus, *, bounds: Bounds | None = None
+        self,
+        events: EventStore,
+        log: EventLog,
+        bus: Bus,
+        *,
+        tail: LogTail | None = None,
+        bounds: Bounds | None = None,
     ) -> None:
         """Sequences records from the bus's channel `events` into the log.
 
@@ -52,8 +59,11 @@ class Sequencer:
             events: Where skipped versions are read.
             log: What is extended.
             bus: Records come on `events`; sequenced ones go out on `log`.
+            tail: The log's end in this process, which hears of sequenced records before the bus
+                brings them; None where nobody here follows the log.
             bounds: How much to remember of each partition; None means the usual.
         """
+        self._tail = tail
         self._events = events
         self._log = log
         self._bus = bus
@@ -125,6 +135,8 @@ class Sequencer:
                     await self._log.extend(partition, lane.end, chunk)
                     lane.passed(chunk)
                     self._count(partition, chunk)
+                    if self._tail is not None:
+                        await self._tail.extended(partition, chunk)
                     await self._bus.publish("log", partition, chunk)
                 return
             except LogMovedError:

@@ -118,6 +118,15 @@ class LogTail:
         finally:
             window.waiting.pop(signal, None)
 
+    async def extended(self, partition: int, entries: Sequence[LogEntry]) -> None:
+        """Takes what this process has just put into the log; the bus need not bring it.
+
+        Harmless before `start`. What cannot be taken is found by the next look at the log.
+        """
+        if partition < len(self._windows):
+            async with self._feeding:
+                await guarded(self._feed(partition, list(entries)), "log tail")
+
     async def _poll(self) -> None:
         # The first look also finds what was stored between `ends` and following, in `start`.
         while True:

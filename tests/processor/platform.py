@@ -65,7 +65,7 @@ class Platform:
     def _build(self) -> None:
         backend = self.backend
         self.tail = LogTail(backend.log, backend.bus)
-        self.sequencer = Sequencer(backend.events, backend.log, backend.bus)
+        self.sequencer = Sequencer(backend.events, backend.log, backend.bus, tail=self.tail)
         self.processor = Processor(
             self.declarations,
             backend,

@@ -87,6 +87,20 @@ async def test_what_the_bus_brings_is_read_without_the_log_and_shared(around: Ar
     assert around.log.entries_read == 0
 
 
+async def test_what_this_process_has_put_into_the_log_needs_no_bus(around: Around) -> None:
+    tail = LogTail(around.log, around.bus, poll_seconds=NEVER)
+    await tail.extended(0, entries(1, 1))
+    tail = await around.started()
+    stored = entries(1, 4)
+    await around.store(stored)
+    await tail.extended(0, stored[2:])
+    assert list(await tail.read(0, after=0, limit=9)) == stored
+    await around.tell(stored)
+    await settled()
+    assert list(await tail.read(0, after=0, limit=9)) == stored
+    assert around.log.entries_read == 2
+
+
 async def test_messages_twice_and_in_another_order_make_no_difference(around: Around) -> None:
     tail = await around.started()
     await around.store(entries(1, 6))

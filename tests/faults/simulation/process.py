@@ -178,7 +178,7 @@ class ProcessorProcess(Process):
     def compose(self, servers: Servers) -> None:
         backend = self.backend
         tail = LogTail(backend.log, backend.bus, poll_seconds=POLL_SECONDS)
-        sequencer = Sequencer(backend.events, backend.log, backend.bus, bounds=BOUNDS)
+        sequencer = Sequencer(backend.events, backend.log, backend.bus, tail=tail, bounds=BOUNDS)
         processor = Processor(
             DECLARATIONS, backend, tail, now_us=self.now_us, look_seconds=LOOK_SECONDS
         )
