@@ -40,6 +40,6 @@ def compose(site: Site, settings: CommandSettings | None = None) -> CommandCompo
     )
     return CommandComposition(
         command=command,
-        parts=(site.progress, site.serving, command),
+        parts=(command,),
         methods=command.methods(),
     )

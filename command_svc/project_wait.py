@@ -44,14 +44,23 @@ class ProjectWait:
             log: The log.
             progress: How far builds are.
             serving: Which builds serve.
-            tail: The end of a log that another process extends, which then tells places late. It
-                is started with the first wait.
+            tail: The end of a log that another process extends, which then tells places late.
+
+        What is not followed yet is followed from the first wait on: a process whose commands never
+        wait spares itself all that the processors tell.
         """
         self._views = tuple(declarations.views)
         self._tail = tail
         self._places = Places(log, tail)
         self._progress = progress
         self._serving = serving
+        self._begun: list[ProgressBoard | ServingBuilds | LogTail] = []
+
+    async def stop(self) -> None:
+        """Stops to follow what was followed for waits. Safe also where nothing was."""
+        begun, self._begun = self._begun, []
+        for part in begun:
+            await part.stop()
 
     async def projected(self, command: Command, answer: Answer) -> Answer:
         """Returns the answer once the awaited views have passed its events, or time is over."""
@@ -73,6 +82,7 @@ class ProjectWait:
     async def _passed(self, stream: str, answer: Answer, views: tuple[str, ...]) -> None:
         if answer.last_version == 0:
             return
+        await self._begin()
         if answer.sequence is None:
             place = await self._place(StreamPlace(stream, answer.last_version))
         else:
@@ -80,9 +90,16 @@ class ProjectWait:
         for view in views:
             await self._view_passed(view, place)
 
-    async def _place(self, place: StreamPlace) -> LogPlace:
-        if self._tail is not None:
+    async def _begin(self) -> None:
+        if self._tail is not None and self._tail not in self._begun:
             await self._tail.start()
+            self._begun.append(self._tail)
+        for board in (self._progress, self._serving):
+            if not board.following:
+                await board.start()
+                self._begun.append(board)
+
+    async def _place(self, place: StreamPlace) -> LogPlace:
         pause = PAUSE_SECONDS
 
         async def wait(_: float) -> None:

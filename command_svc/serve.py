@@ -70,8 +70,8 @@ class CommandService:
         self._settings = settings or CommandSettings()
         self._intake = Intake(declarations, categories(declarations))
         # Started by the first command that waits. Elsewhere the answer itself tells the place.
-        self._tail = None if backend.sequences_on_append else LogTail(backend.log, backend.bus)
-        self._project_wait = ProjectWait(declarations, backend.log, progress, serving, self._tail)
+        tail = None if backend.sequences_on_append else LogTail(backend.log, backend.bus)
+        self._project_wait = ProjectWait(declarations, backend.log, progress, serving, tail)
         self._replies = Replies(backend.identity.store_id)
         self._publisher = Publisher(backend.bus)
         self._hints = Hints(backend.hints, self._settings)
@@ -125,8 +125,7 @@ class CommandService:
         await self._lanes.stop()
         await self._publisher.stop()
         await self._hints.stop()
-        if self._tail is not None:
-            await self._tail.stop()
+        await self._project_wait.stop()
 
     def methods(self) -> list[Method]:
         """Returns the methods to host: one for each typed command, Append and Execute."""

@@ -27,23 +27,27 @@ async def serving(registry: ViewRegistry, view: str) -> Build | None:
 
 
 class ProgressBoard:
-    """The progress of each build that somebody has asked for, kept up by the `changes` channel."""
+    """The progress of each build that somebody has asked for, kept up by the `changes` channel.
+
+    Attributes:
+        following: Whether it is kept up, from `start` to `stop`.
+    """
 
     def __init__(self, views: ViewStore, bus: Bus) -> None:
         """Knows nothing yet; the first question about a build reads its progress."""
         self._views = views
         self._boards: dict[str, _Board] = {}
         self._follower = Follower(bus, "changes", self._take)
-        self._following = False
+        self.following = False
 
     async def start(self) -> None:
         """Follows progress from now on. Before this, every question reads the store."""
         self._follower.start()
-        self._following = True
+        self.following = True
 
     async def stop(self) -> None:
         """Stops following. Those who wait do so until their time is up."""
-        self._following = False
+        self.following = False
         for board in self._boards.values():
             board.read = False
         await self._follower.stop()
@@ -85,7 +89,7 @@ class ProgressBoard:
         # Changes that come while the store is read are merged, so neither can be lost.
         async with board.reading:
             if not board.read:
-                board.read = self._following
+                board.read = self.following
                 try:
                     progress = await self._views.progress(build_id)
                 except BaseException:
@@ -178,7 +182,11 @@ _Waiter = tuple[int, int, asyncio.Future[bool]]
 
 
 class ServingBuilds:
-    """The builds of each view, remembered until the `changes` channel says that they changed."""
+    """The builds of each view, remembered until the `changes` channel says that they changed.
+
+    Attributes:
+        following: Whether they are remembered, from `start` to `stop`.
+    """
 
     def __init__(
         self, registry: ViewRegistry, bus: Bus, *, remember_seconds: float = REMEMBER_SECONDS
@@ -188,18 +196,18 @@ class ServingBuilds:
         self._remember_seconds = remember_seconds
         self._builds: dict[str, tuple[Builds, float]] = {}
         self._follower = Follower(bus, "changes", self._take)
-        self._following = False
+        self.following = False
         # Counts what was forgotten, so that an answer read before is not remembered after.
         self._forgotten = 0
 
     async def start(self) -> None:
         """Remembers from now on."""
         self._follower.start()
-        self._following = True
+        self.following = True
 
     async def stop(self) -> None:
         """Remembers nothing any more."""
-        self._following = False
+        self.following = False
         self._builds.clear()
         await self._follower.stop()
 
@@ -212,7 +220,7 @@ class ServingBuilds:
         forgotten = self._forgotten
         builds = await self._registry.builds(view)
         # A view without builds is not remembered: its first build may be made any moment.
-        if builds.builds and self._following and forgotten == self._forgotten:
+        if builds.builds and self.following and forgotten == self._forgotten:
             self._builds[view] = builds, now + self._remember_seconds
         return builds
 
