@@ -99,6 +99,7 @@ async def test_keys_of_all_types_come_back_in_order_whatever_is_asked(
     assert [(row.key, row.partials[0].encoded) for row in await views.list(MANY)] == [
         (one, one) for one in keys
     ]
+    assert await views.load(MANY, 0, keys) == {one: PartialRow(0, 1, one) for one in keys}
     for length in range(5):
         for prefix in {encode_key(one[:length]) for one in values}:
             inside = [one for one in keys if one.startswith(prefix)]

@@ -151,6 +151,19 @@ class ViewStoreSuite:
         loaded = await views.load(NUMBERS, 0, [key(n) for n in range(6000)])
         assert {k: row.encoded for k, row in loaded.items()} == rows
 
+    async def test_rows_with_the_same_first_value_are_loaded_each_as_it_is(
+        self, views: ViewStore
+    ) -> None:
+        rows: dict[bytes, bytes | None] = {key("a", n): b"%d" % n for n in range(250)}
+        await views.save([batch(0, 1, rows | {key("b", 7): b"b"}, build=PAIRS)])
+        await views.save([batch(1, 2, {key("a", 3): None}, build=PAIRS)])
+        asked = [key(name, n) for name in ("a", "b", "c") for n in range(300)]
+        loaded = await views.load(PAIRS, 0, asked)
+        expected = {one: PartialRow(0, 1, encoded) for one, encoded in rows.items()}
+        expected |= {key("a", 3): PartialRow(0, 2, None), key("b", 7): PartialRow(0, 1, b"b")}
+        assert loaded == expected
+        assert await views.load(PAIRS, 1, asked) == {}
+
     async def test_builds_do_not_see_each_other(self, views: ViewStore) -> None:
         other = "names.v1.Name@2"
         await views.save([batch(0, 3, {key("a"): b"old"})])

@@ -6,7 +6,7 @@ meanwhile loses against newer rows, and folding the same events again changes no
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 
 from eventspine.domain.view import Key
@@ -17,6 +17,9 @@ from eventspine.storage.keys import decode_key, encode_key
 from eventspine.storage.records import KeyedRow, PartialRow
 
 PAGE_ROWS = 500
+
+_LOAD_ROWS = 100
+"""How many rows of one Cassandra partition are loaded by one query."""
 
 _ROW_BYTES = 60
 """What a row takes beside its key and its encoding, about."""
@@ -42,6 +45,10 @@ class CassandraRows:
         self._load = f"SELECT sequence, encoded FROM {name} WHERE {whole} AND log_partition = ?"
         self._order = [f'"{column.name}"' for column in table.order]
         order = "".join(f"{column}, " for column in self._order)
+        self._load_some = (
+            f"SELECT {order}sequence, encoded FROM {name} WHERE {partition}"
+            f" AND {_tuple([*self._order, 'log_partition'])} IN ?"
+        )
         self._scan = f"SELECT {order}{partial} FROM {name} WHERE {partition}"
         self._delete = f"DELETE FROM {name} WHERE {partition}"
 
@@ -66,11 +73,22 @@ class CassandraRows:
     ) -> dict[bytes, PartialRow]:
         """Returns the partials of one log partition that exist, by key, deleted ones included.
 
+        Rows of one Cassandra partition are asked for together: those that one stream's events make
+        mostly are of one.
+
         Raises:
             StoreUnavailableError: Cassandra cannot read at the moment.
         """
-        found = await asyncio.gather(*[self._partial(number, key, log_partition) for key in keys])
-        return {key: row for key, row in zip(keys, found, strict=True) if row is not None}
+        alike: dict[Key, list[Key]] = {}
+        for key in keys:
+            partition, order = self.table.split(key)
+            alike.setdefault(partition, []).append(order)
+        loads = [
+            self._partials(number, partition, orders[first : first + _LOAD_ROWS], log_partition)
+            for partition, orders in alike.items()
+            for first in range(0, len(orders), _LOAD_ROWS)
+        ]
+        return dict(chain.from_iterable(await asyncio.gather(*loads)))
 
     async def get(self, number: int, key: bytes) -> tuple[PartialRow, ...]:
         """Returns the partials of one row that exist and are not deleted.
@@ -128,10 +146,21 @@ class CassandraRows:
         ]
         await asyncio.gather(*writes)
 
-    async def _partial(self, number: int, key: bytes, log_partition: int) -> PartialRow | None:
-        place = (*self._place(number, key), log_partition)
-        rows = await self._session.read(self._load, place)
-        return PartialRow(log_partition, *rows[0]) if rows else None
+    async def _partials(
+        self, number: int, partition: Key, orders: Sequence[Key], log_partition: int
+    ) -> list[tuple[bytes, PartialRow]]:
+        """Loads rows of one Cassandra partition."""
+        place = (self._tenant, number, *partition)
+        if len(orders) == 1:
+            rows = await self._session.read(self._load, (*place, *orders[0], log_partition))
+            found = [(*orders[0], *row) for row in rows]
+        else:
+            wanted = [(*order, log_partition) for order in orders]
+            found = await self._session.read(self._load_some, (*place, wanted))
+        return [
+            (encode_key((*partition, *row[:-2])), PartialRow(log_partition, *row[-2:]))
+            for row in found
+        ]
 
     def _place(self, number: int, key: bytes) -> tuple[object, ...]:
         partition, order = self.table.split(key)
