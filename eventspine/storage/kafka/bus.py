@@ -28,6 +28,12 @@ from eventspine.storage.kafka.tail import TopicTail
 from eventspine.storage.kafka.topics import prepare
 from eventspine.storage.ports import BusMessage, BusReader
 
+BURST_MESSAGES = 16
+"""How many messages of one publication go out together; fewer are not to wait for each other."""
+
+BURST_LINGER_MS = 1
+"""How long it takes to hand a burst to the driver, about; it would go out in small parts."""
+
 _Closable = GroupReader | Share
 
 
@@ -42,6 +48,7 @@ class KafkaBus:
         self._settings = settings
         self._source = f"/{settings.prefix}"
         self._sender = Sender(settings)
+        self._bursts = Sender(settings, linger_ms=BURST_LINGER_MS)
         self._readers = LocalBus()
         self._tails: dict[str, TopicTail] = {}
         self._members: list[_Closable] = []
@@ -57,6 +64,7 @@ class KafkaBus:
         await asyncio.to_thread(prepare, settings)
         bus = cls(settings)
         bus._sender.start()
+        bus._bursts.start()
         return bus
 
     async def publish(self, channel: str, partition: int, messages: Sequence[BusMessage]) -> None:
@@ -69,7 +77,8 @@ class KafkaBus:
         if not messages:
             return
         await self._placed(channel)
-        await self._sender.send(
+        sender = self._sender if len(messages) < BURST_MESSAGES else self._bursts
+        await sender.send(
             topic, partition, [encoded(message, self._source) for message in messages]
         )
 
@@ -104,6 +113,7 @@ class KafkaBus:
             *(member.aclose() for member in members),
             *(tail.stop() for tail in tails),
             self._sender.stop(),
+            self._bursts.stop(),
         )
 
     def _group(self, name: str) -> str:

@@ -32,8 +32,14 @@ FULL_SECONDS = 0.01
 class Sender:
     """Sends messages to topics."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
-        """Makes the producer; nothing is connected before the first message."""
+    def __init__(self, settings: KafkaSettings, *, linger_ms: int = 0) -> None:
+        """Makes the producer; nothing is connected before the first message.
+
+        Args:
+            settings: How to reach Kafka.
+            linger_ms: How long the driver waits for more messages before it sends the first one.
+        """
+        self._linger_ms = linger_ms
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._producers = [self._new()]
@@ -95,7 +101,7 @@ class Sender:
             {
                 "enable.idempotence": True,
                 "acks": "all",
-                "linger.ms": 0,
+                "linger.ms": self._linger_ms,
                 "message.timeout.ms": timeout_ms,
                 "request.timeout.ms": timeout_ms,
                 "message.max.bytes": CHANGE_BYTES_MAX,
