@@ -131,10 +131,6 @@ class Outcomes:
     ) -> None:
         lane = batch.lane
         lane.head = batch.head
-        if append.records:
-            self._publisher.put(append, first_sequence, window)
-            if not batch.spoilt:
-                self._snapshots.stored(lane, batch.start.version)
         remember, settle, stream = self._recent.put, self._ways.settle, lane.stream
         # The place of version 0 in the log, were there one.
         origin = None if first_sequence is None else first_sequence - batch.start.version - 1
@@ -144,6 +140,11 @@ class Outcomes:
             remember(stream, row)
             sequence = origin + row.last_version if origin is not None and row.event_count else None
             settle(command, Answer(row.last_version, row.event_count, False, sequence))
+        if append.records:
+            # Those who wait for an answer go first: handing a burst on takes a while.
+            self._publisher.put(append, first_sequence, window)
+            if not batch.spoilt:
+                self._snapshots.stored(lane, batch.start.version)
         if batch.unstored:
             self._ways.spawn(self.confirm(batch, certain=True))
             return

@@ -16,9 +16,9 @@ from bench.stack.ground import Ground, ground
 from devstack.stack import cassandra, kafka
 
 PARTS: dict[tuple[str, ...], Callable[[Ground], list[Found]]] = {
-    ("P3",): commands.lone_commands,
     ("P4", "P4S"): commands.distinct_streams,
     ("P6",): commands.hot_stream,
+    ("P3",): commands.lone_commands,
     ("P15",): delivery.from_answer_to_readers,
     ("P5",): appends.client_cost,
     ("P7",): appends.collisions,
