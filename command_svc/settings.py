@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from eventspine.storage.stack import DEFAULT_TENANT
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandSettings:
@@ -34,7 +36,7 @@ class CommandSettings:
             every time-out of the store.
     """
 
-    tenant: str = "default"
+    tenant: str = DEFAULT_TENANT
     cached_streams_max: int = 10_000
     recent_commands_max: int = 100_000
     waiting_commands_max: int = 20_000

@@ -18,6 +18,7 @@ from eventspine.process.running import run_behind
 from eventspine.rpc.host import Host
 from eventspine.storage.connect import Backend, open_memory, open_sqlite
 from eventspine.storage.progress import ProgressBoard, ServingBuilds
+from eventspine.storage.stack import DEFAULT_TENANT
 from eventspine.storage.tail import LogTail
 from processor_svc.admin import AdminService
 from processor_svc.project import Processor
@@ -94,7 +95,7 @@ class Embedded:
         *,
         db: Path | None = None,
         address: str = "127.0.0.1:0",
-        tenant: str = "default",
+        tenant: str = DEFAULT_TENANT,
     ) -> None:
         """Prepares a platform; entering it starts it.
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 from eventspine.process.domains import SHIPPED
 from eventspine.rpc.address import AddressError, split_address
+from eventspine.storage.stack import DEFAULT_TENANT
 
 LOOPBACK = ("127.", "localhost:", "[::1]:", "unix:")
 
@@ -43,7 +44,7 @@ class ProcessSettings:
 
     address: str = "127.0.0.1:0"
     domains: tuple[str, ...] = SHIPPED
-    tenant: str = "default"
+    tenant: str = DEFAULT_TENANT
     instance: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     drain_seconds: float = field(default=3.0, metadata={"minimum": 0.0})

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+DEFAULT_TENANT = "default"
+"""Whose events are stored where nobody says."""
+
 LOG_PARTITIONS = 16
 """How many log partitions a new keyspace gets, unless its settings say otherwise."""
 
@@ -66,7 +69,8 @@ class StackSettings:
         request_timeout_seconds: After how long a request without an answer counts as failed.
         requests_in_flight_max: How many requests may be on their way to Cassandra at once.
         bootstrap_servers: Kafka brokers to begin with, `host:port` each.
-        topic_prefix: What the names of the topics start with. Empty: the keyspace's name.
+        topic_prefix: What the names of the topics start with; no two tenants may have the same.
+            Empty: the keyspace's name, and the tenant's behind it unless that is `default`.
         topic_replication: How many replicas a new topic gets. None: three, or as many as there are
             brokers.
         kafka_tls: None for a connection in the clear.

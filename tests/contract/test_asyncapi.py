@@ -140,12 +140,12 @@ async def test_what_is_sent_is_what_the_document_says(
 
 
 def test_every_channel_is_described_with_its_topic() -> None:
-    settings = KafkaSettings(bootstrap_servers="localhost:9092", prefix="{prefix}")
+    settings = KafkaSettings(bootstrap_servers="localhost:9092", prefix="prefix")
     assert tuple(DOCUMENT["channels"]) == CHANNELS
     for channel in CHANNELS:
         described_channel = DOCUMENT["channels"][channel]
         topic = described_channel["bindings"]["kafka"]["topicConfiguration"]
-        assert described_channel["address"] == settings.topic(channel)
+        assert described_channel["address"].format(prefix="prefix") == settings.topic(channel)
         assert topic["retention.ms"] == settings.retention_ms(channel)
         largest = CHANGE_BYTES_MAX if channel == "changes" else RECORD_BYTES_MAX
         assert topic["max.message.bytes"] == largest

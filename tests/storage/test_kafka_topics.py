@@ -11,7 +11,8 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 
 from eventspine.storage.errors import BusSetupError
 from eventspine.storage.kafka.bus import KafkaBus
-from eventspine.storage.kafka.settings import CHANNELS, KafkaSettings
+from eventspine.storage.kafka.settings import CHANNELS, KafkaSettings, bus_settings
+from eventspine.storage.stack import StackSettings
 
 WAIT_SECONDS = 120.0
 SASL = {
@@ -50,6 +51,17 @@ def configured(settings: KafkaSettings, channel: str) -> dict[str, str]:
     resource = ConfigResource(ResourceType.TOPIC, settings.topic(channel))
     (answer,) = admin.describe_configs([resource]).values()
     return {name: entry.value for name, entry in answer.result(WAIT_SECONDS).items()}
+
+
+def test_tenants_of_one_keyspace_do_not_meet_on_a_topic() -> None:
+    def events(**settings: str) -> str:
+        return bus_settings(StackSettings(keyspace="shop", **settings), 1).topic("events")
+
+    assert events() == events(tenant="default") == "shop.events"
+    assert events(tenant="north") == "shop.north.events"
+    assert events(tenant="north", topic_prefix="n") == "n.events"
+    with pytest.raises(BusSetupError, match="set a topic prefix"):
+        events(tenant="gr\u00fcn")
 
 
 async def opened(settings: KafkaSettings) -> None:

@@ -3,6 +3,7 @@
 The promise of a topic's name lives here too: `<prefix>.<channel>`.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,12 +13,16 @@ from confluent_kafka.admin import AdminClient
 
 from eventspine.storage.errors import BusSetupError
 from eventspine.storage.kafka.logs import log
-from eventspine.storage.stack import StackSettings
+from eventspine.storage.stack import DEFAULT_TENANT, StackSettings
 
 CHANNELS = ("events", "log", "changes")
 """The channels of the bus; each is one topic."""
 
 DAY_SECONDS = 24 * 60 * 60
+
+_PREFIX_LENGTH_MAX = 200
+_PREFIX = re.compile(rf"[A-Za-z0-9._-]{{1,{_PREFIX_LENGTH_MAX}}}")
+"""What a topic's name may begin with. Source: Kafka's `Topic.validate`, which takes 249 in all."""
 
 _OWN_PREFIXES = ("ssl.", "sasl.", "enable.ssl.", "enable.sasl.", "broker.address.", "socket.")
 _OWN_NAMES = ("security.protocol", "client.rack", "client.dns.lookup", "https.ca.location")
@@ -57,8 +62,8 @@ class KafkaSettings:
         """Refuses properties that would change what the bus promises.
 
         Raises:
-            BusSetupError: A property of `client` is not one for the connection, or no server is
-                named.
+            BusSetupError: A property of `client` is not one for the connection, no server is named,
+                or no topic's name can begin with the prefix.
         """
         if not self.bootstrap_servers.strip():
             raise BusSetupError("no bootstrap server of Kafka is named; name one, as host:port")
@@ -68,6 +73,11 @@ class KafkaSettings:
                     f"the Kafka property {name!r} is not one for the connection; leave it out; "
                     f"there are: {', '.join((*_OWN_NAMES, *_OWN_PREFIXES))}"
                 )
+        if not _PREFIX.fullmatch(self.prefix):
+            raise BusSetupError(
+                f"{self.prefix!r} cannot begin the names of Kafka's topics: they take up to "
+                f"{_PREFIX_LENGTH_MAX} letters, digits, '.', '_' and '-'; set a topic prefix"
+            )
 
     def topic(self, channel: str) -> str:
         """Returns the name of a channel's topic.
@@ -112,12 +122,20 @@ def bus_settings(stack: StackSettings, partitions: int) -> KafkaSettings:
     """
     return KafkaSettings(
         bootstrap_servers=",".join(stack.bootstrap_servers),
-        prefix=stack.topic_prefix or stack.keyspace,
+        prefix=stack.topic_prefix or _prefix(stack.keyspace, stack.tenant),
         partitions=partitions,
         client=dict(_connection(stack)),
         create_topics=stack.create_schema,
         replication=stack.topic_replication,
     )
+
+
+def _prefix(keyspace: str, tenant: str) -> str:
+    """Returns what topics begin with that belong to one tenant alone.
+
+    What is told of a view names no tenant, so two tenants must not meet on one topic.
+    """
+    return keyspace if tenant in ("", DEFAULT_TENANT) else f"{keyspace}.{tenant}"
 
 
 def _connection(stack: StackSettings) -> Iterator[tuple[str, str]]:
