@@ -1,6 +1,8 @@
 """How far builds have come, and which one serves; promise: learnt from the bus, not by polling."""
 
 import asyncio
+import logging
+import math
 from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
 from itertools import count
@@ -10,10 +12,15 @@ from eventspine.storage.follow import Follower, tell, told
 from eventspine.storage.ports import Bus, BusMessage, ViewRegistry, ViewStore
 from eventspine.storage.records import Build, Builds, BuildsChange, ProgressChange
 
+_log = logging.getLogger(__name__)
+
 BUILD_STATE_SERVING = "serving"
 
 REMEMBER_SECONDS = 5.0
 """How long builds are remembered at most: a message that they have changed may get lost."""
+
+READ_AGAIN_SECONDS = 0.5
+"""How long to wait for a message before the store is read again: it may have come too early."""
 
 
 def build_id(view: str, number: int) -> str:
@@ -63,11 +70,16 @@ class ProgressBoard:
             StoreUnavailableError: The progress had to be read and cannot be.
         """
         board = await self._known(build_id)
-        if board.at(partition) >= sequence:
-            return True
-        if timeout_seconds <= 0:
-            return False
-        return await board.wait(partition, sequence, timeout_seconds)
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout_seconds
+        while board.at(partition) < sequence:
+            left = deadline - clock()
+            if left <= 0:
+                return False
+            waited = await board.wait(partition, sequence, min(left, READ_AGAIN_SECONDS))
+            if not waited and left > READ_AGAIN_SECONDS:
+                await self._look_again(build_id, board)
+        return True
 
     async def progress(self, build_id: str) -> tuple[int, ...]:
         """Returns the sequence that a build has passed, for each partition of the log.
@@ -90,6 +102,7 @@ class ProgressBoard:
         async with board.reading:
             if not board.read:
                 board.read = self.following
+                board.read_time = asyncio.get_running_loop().time()
                 try:
                     progress = await self._views.progress(build_id)
                 except BaseException:
@@ -97,6 +110,16 @@ class ProgressBoard:
                     raise
                 for partition, sequence in enumerate(progress):
                     board.advance(partition, sequence)
+
+    async def _look_again(self, build_id: str, board: "_Board") -> None:
+        """Reads the progress anew, once for all who have waited for so long."""
+        if asyncio.get_running_loop().time() < board.read_time + READ_AGAIN_SECONDS / 2:
+            return
+        board.read = False
+        try:
+            await self._read(build_id, board)
+        except StoreUnavailableError as error:
+            _log.warning("the progress of %s cannot be read: %s", build_id, error)
 
     async def _take(self, batch: Sequence[BusMessage]) -> None:
         if not batch:
@@ -126,6 +149,7 @@ class _Board:
     def __init__(self) -> None:
         self.sequences: list[int] = []
         self.read = False
+        self.read_time = -math.inf
         self.reading = asyncio.Lock()
         self._waiting: list[list[_Waiter]] = []
         self._numbers = count()

@@ -99,6 +99,25 @@ async def test_a_change_that_comes_while_the_store_is_read_is_not_lost(around: A
     assert await asking
 
 
+async def test_what_nobody_tells_any_more_is_read_after_a_while(around: Around) -> None:
+    # Told before the board followed, and written to the store only after it had looked there.
+    waiting = [asyncio.create_task(around.board.passed(BUILD, 0, n, 30)) for n in range(1, 101)]
+    await settled()
+    await around.save(100)
+    assert await asyncio.gather(*waiting) == [True] * 100
+    assert around.views.reads == 2
+
+
+async def test_a_store_that_is_down_while_somebody_waits_is_asked_again(around: Around) -> None:
+    waiting = asyncio.create_task(around.board.passed(BUILD, 0, 1, 30))
+    await settled()
+    around.views.unavailable = True
+    await until(lambda: around.views.reads == 2)
+    await around.save(1)
+    around.views.unavailable = False
+    assert await waiting
+
+
 async def test_progress_never_goes_back(around: Around) -> None:
     await around.save(7)
     assert await around.board.passed(BUILD, 0, 7, 5)
