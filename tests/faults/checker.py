@@ -6,7 +6,9 @@ finds by brute comparison, so that it can be trusted where the platform is cleve
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from itertools import chain
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from eventspine.storage.codec import verify
 from eventspine.storage.errors import ChainBrokenError
@@ -44,6 +46,14 @@ class Refused(NamedTuple):
     time: float
 
 
+class Failed(NamedTuple):
+    """A command failed with a reason that says that nothing was stored."""
+
+    stream: str
+    command_id: str
+    time: float
+
+
 class Entry(NamedTuple):
     """A stored record in its place in the log."""
 
@@ -52,6 +62,7 @@ class Entry(NamedTuple):
     stream_version: int
     type: str
     encoded: bytes
+    partition: int = 0
 
 
 class Seen(NamedTuple):
@@ -59,16 +70,21 @@ class Seen(NamedTuple):
 
     sequence: int
     encoded: bytes
+    partition: int = 0
 
 
 class Evidence(NamedTuple):
     """All that clients saw, and what the store holds at the end.
 
     Attributes:
-        log: The store's records, in the order of the log.
+        log: The store's records, in the order of the log, partition by partition.
         transcript: What one subscription was sent, over all its connections, in order.
         folded: What each row of the views has to be, by view and key, folded from `log`.
         rows: The rows as queries answered them.
+        failed: Definite failures, which do not tell that a later attempt failed too.
+        events: What the table of events holds, by stream and version, where it is another one than
+            the log's.
+        filtered: By the prefix of streams, what a subscription to these was sent.
     """
 
     sent: Sequence[Sent]
@@ -78,6 +94,9 @@ class Evidence(NamedTuple):
     transcript: Sequence[Seen]
     folded: Mapping[tuple[str, str], object]
     rows: Mapping[tuple[str, str], object]
+    failed: Sequence[Failed] = ()
+    events: Mapping[tuple[str, int], bytes] | None = None
+    filtered: Mapping[str, Sequence[Seen]] = MappingProxyType({})
 
 
 def broken_promises(evidence: Evidence) -> list[str]:
@@ -85,16 +104,23 @@ def broken_promises(evidence: Evidence) -> list[str]:
     return [
         *_log(evidence.log),
         *_streams(evidence.log),
+        *_events(evidence),
         *_effects(evidence),
         *_answers(evidence),
         *_time(evidence),
         *_transcript(evidence.transcript, evidence.log),
+        *chain.from_iterable(
+            _transcript(transcript, [one for one in evidence.log if one.stream.startswith(prefix)])
+            for prefix, transcript in evidence.filtered.items()
+        ),
         *_rows(evidence.rows, evidence.folded),
     ]
 
 
 def _log(log: Sequence[Entry]) -> Iterator[str]:
-    for place, entry in enumerate(log, 1):
+    ends: Counter[int] = Counter()
+    for entry in log:
+        place = ends[entry.partition] = ends[entry.partition] + 1
         if entry.sequence != place:
             yield f"the log has sequence {entry.sequence} where {place} belongs"
             return
@@ -103,8 +129,11 @@ def _log(log: Sequence[Entry]) -> Iterator[str]:
 def _streams(log: Sequence[Entry]) -> Iterator[str]:
     """Versions are dense, in the order of the log, and the chain holds."""
     streams: dict[str, list[StreamRecord]] = defaultdict(list)
+    partition_of: dict[str, int] = {}
     for entry in log:
-        streams[entry.stream].append(StreamRecord(*entry[2:]))
+        streams[entry.stream].append(StreamRecord(*entry[2:5]))
+        if partition_of.setdefault(entry.stream, entry.partition) != entry.partition:
+            yield f"{entry.stream} is in more than one partition of the log"
     for stream, records in streams.items():
         versions = [record.stream_version for record in records]
         if versions != [*range(1, len(records) + 1)]:
@@ -114,6 +143,20 @@ def _streams(log: Sequence[Entry]) -> Iterator[str]:
             verify(stream, records, GENESIS, 0)
         except ChainBrokenError as error:
             yield f"the chain of {stream} is broken: {error}"
+
+
+def _events(evidence: Evidence) -> Iterator[str]:
+    """Log and table of events hold the same."""
+    if evidence.events is None:
+        return
+    log = {(entry.stream, entry.stream_version): entry.encoded for entry in evidence.log}
+    for name in sorted(log.keys() | evidence.events.keys()):
+        if log.get(name) is None:
+            yield f"{name} is stored, and not in the log"
+        elif evidence.events.get(name) is None:
+            yield f"{name} is in the log, and not stored"
+        elif log[name] != evidence.events[name]:
+            yield f"{name} is stored and in the log with other bytes"
 
 
 def _effects(evidence: Evidence) -> Iterator[str]:
@@ -134,10 +177,11 @@ def _effects(evidence: Evidence) -> Iterator[str]:
         yield f"{name} is stored, and nobody sent it"
     settled = {_name(one) for one in evidence.answered}
     times_sent = Counter(_name(one) for one in evidence.sent)
-    times_refused = Counter(_name(one) for one in evidence.refused)
-    for name, count in times_refused.items():
+    definite = Counter(_name(one) for one in (*evidence.refused, *evidence.failed))
+    for name, count in definite.items():
         if name in stored and name not in settled and count == times_sent[name]:
-            yield f"{name} was refused each time, and is stored"
+            yield f"{name} was refused or failed each time, and is stored"
+    for name in {_name(one) for one in evidence.refused}:
         if name in stored and name in settled and _refused_after(evidence, name):
             yield f"{name} was acknowledged, and refused when it came again"
 
@@ -191,18 +235,20 @@ def _time(evidence: Evidence) -> Iterator[str]:
 
 def _transcript(transcript: Sequence[Seen], log: Sequence[Entry]) -> Iterator[str]:
     """A subscription from the beginning is sent the log: all of it, in order, each record once."""
-    sequences = [seen.sequence for seen in transcript]
-    if len(set(sequences)) < len(sequences):
-        twice = [number for number, count in Counter(sequences).items() if count > 1]
+    places = [_place(seen) for seen in transcript]
+    if len(set(places)) < len(places):
+        twice = [place for place, count in Counter(places).items() if count > 1]
         yield f"the subscription was sent twice: {_short(twice)}"
-    if sequences != sorted(sequences):
-        yield "the subscription was not in order"
-    known = {entry.sequence: entry.encoded for entry in log}
-    missing = known.keys() - set(sequences)
+    for partition in {seen.partition for seen in transcript}:
+        sequences = [seen.sequence for seen in transcript if seen.partition == partition]
+        if sequences != sorted(sequences):
+            yield "the subscription was not in order"
+    known = {_place(entry): entry.encoded for entry in log}
+    missing = known.keys() - set(places)
     if missing:
         yield f"the subscription was not sent: {_short(sorted(missing))}"
     for seen in transcript:
-        if known.get(seen.sequence) != seen.encoded:
+        if known.get(_place(seen)) != seen.encoded:
             yield f"the subscription was sent {seen.sequence}, which is not what is stored"
             return
 
@@ -215,11 +261,15 @@ def _rows(
             yield f"the row {key} is {rows.get(key)!r}; the events fold to {folded.get(key)!r}"
 
 
-def _name(one: Sent | Answered | Refused) -> CommandName:
+def _name(one: Sent | Answered | Refused | Failed) -> CommandName:
     return one.stream, one.command_id
 
 
-def _short(numbers: Iterable[int]) -> str:
-    listed = [*numbers]
+def _place(one: Entry | Seen) -> tuple[int, int]:
+    return one.partition, one.sequence
+
+
+def _short(places: Iterable[Any]) -> str:
+    listed = [*places]
     shown = ", ".join(map(str, listed[:10]))
     return shown if len(listed) <= 10 else f"{shown} and {len(listed) - 10} more"

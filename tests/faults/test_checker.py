@@ -14,6 +14,7 @@ from tests.faults.checker import (
     Answered,
     Entry,
     Evidence,
+    Failed,
     Refused,
     Seen,
     Sent,
@@ -92,6 +93,15 @@ def payload_changed(good: Evidence) -> Evidence:
     return good._replace(log=replaced(good.log, 30, encoded=bytes(encoded)))
 
 
+def stored(good: Evidence) -> dict[tuple[str, int], bytes]:
+    return {(entry.stream, entry.stream_version): entry.encoded for entry in good.log}
+
+
+def only(good: Evidence, prefix: str) -> list[Seen]:
+    chosen = [entry for entry in good.log if entry.stream.startswith(prefix)]
+    return [Seen(entry.sequence, entry.encoded) for entry in chosen]
+
+
 PLANTED: dict[str, tuple[Callable[[Evidence], Evidence], str]] = {
     "an acknowledged event is lost": (lost, "was lost"),
     "a command took effect twice": (stored_twice, "elsewhere or twice"),
@@ -133,7 +143,38 @@ PLANTED: dict[str, tuple[Callable[[Evidence], Evidence], str]] = {
             answered=good.answered[:-1],
             refused=[*good.refused, Refused(*good.answered[-1][:2], 90)],
         ),
-        "refused each time",
+        "refused or failed each time",
+    ),
+    "a command that failed definitely is stored": (
+        lambda good: good._replace(
+            answered=good.answered[:-1],
+            failed=[Failed(*good.answered[-1][:2], 90)],
+        ),
+        "refused or failed each time",
+    ),
+    "a stored event is not in the log": (
+        lambda good: good._replace(events={**stored(good), ("account/z", 1): b""}),
+        "('account/z', 1) is stored, and not in the log",
+    ),
+    "an event of the log is not stored": (
+        lambda good: good._replace(events=dict(list(stored(good).items())[1:])),
+        "is in the log, and not stored",
+    ),
+    "an event has other bytes in the log": (
+        lambda good: good._replace(events=dict.fromkeys(stored(good), b"")),
+        "with other bytes",
+    ),
+    "a stream is in two partitions": (
+        lambda good: good._replace(log=replaced(good.log, 59, partition=1, sequence=1)),
+        "more than one partition",
+    ),
+    "a subscription to some streams left an event out": (
+        lambda good: good._replace(filtered={"account/a": only(good, "account/a")[1:]}),
+        "was not sent",
+    ),
+    "a subscription to some streams was sent others": (
+        lambda good: good._replace(filtered={"account/a": good.transcript}),
+        "not what is stored",
     ),
     "an acknowledged command was refused later": (
         lambda good: good._replace(
@@ -147,15 +188,15 @@ PLANTED: dict[str, tuple[Callable[[Evidence], Evidence], str]] = {
     ),
     "a subscription left an event out": (
         lambda good: good._replace(transcript=without(good.transcript, 33)),
-        "was not sent: 34",
+        r"was not sent: (0, 34)",
     ),
     "a subscription lacks the end": (
         lambda good: good._replace(transcript=good.transcript[:-1]),
-        "was not sent: 60",
+        "was not sent: (0, 60)",
     ),
     "a subscription repeated an event": (
         lambda good: good._replace(transcript=[*good.transcript[:9], *good.transcript[8:]]),
-        "sent twice: 9",
+        "sent twice: (0, 9)",
     ),
     "a subscription was out of order": (
         lambda good: good._replace(transcript=swapped(good.transcript, 3, 4)),
@@ -181,7 +222,27 @@ PLANTED: dict[str, tuple[Callable[[Evidence], Evidence], str]] = {
 
 
 def test_an_honest_run_breaks_no_promise() -> None:
-    assert broken_promises(evidence()) == []
+    good = evidence()
+    assert broken_promises(good) == []
+    filtered = {prefix: only(good, prefix) for prefix in ("", "account/a")}
+    whole = good._replace(
+        events=stored(good), filtered=filtered, failed=[Failed(*good.answered[0][:2], 1.0)]
+    )
+    assert broken_promises(whole) == []
+
+
+def test_partitions_of_the_log_are_judged_apart() -> None:
+    good = evidence()
+    ends = dict.fromkeys(STREAMS, 0)
+    log = []
+    for entry in good.log:
+        ends[entry.stream] += 1
+        place = {"sequence": ends[entry.stream], "partition": STREAMS.index(entry.stream)}
+        log.append(entry._replace(**place))
+    transcript = [Seen(entry.sequence, entry.encoded, entry.partition) for entry in log]
+    assert broken_promises(good._replace(log=log, transcript=transcript)) == []
+    other = good._replace(log=log, transcript=swapped(transcript, 0, 59))
+    assert "not in order" in " ".join(broken_promises(other))
 
 
 @pytest.mark.parametrize("name", PLANTED)
