@@ -266,6 +266,8 @@ class AdminService:
         after = await self._processor.change(
             view, lambda now: steps.paused(view, now, number, value=value)
         )
+        if value:
+            await self._processor.share.others_look()
         return await self._status.view(view, after)
 
     async def _aligned(

@@ -61,6 +61,8 @@ class Node:
         native_port: Where clients connect; the same for all nodes.
         storage_port: Where nodes connect; the same for all nodes.
         jmx_port: Where `nodetool` connects, on 127.0.0.1.
+        client_host: The host that clients are told, where something stands between them and the
+            node; empty for `host`.
     """
 
     number: int
@@ -68,6 +70,7 @@ class Node:
     native_port: int
     storage_port: int
     jmx_port: int
+    client_host: str = ""
 
     @property
     def name(self) -> str:
@@ -206,6 +209,7 @@ hints_directory: "{data / "hints"}"
 cdc_raw_directory: "{data / "cdc_raw"}"
 listen_address: {node.host}
 rpc_address: {node.host}
+broadcast_rpc_address: {node.client_host or node.host}
 storage_port: {node.storage_port}
 native_transport_port: {node.native_port}
 endpoint_snitch: SimpleSnitch

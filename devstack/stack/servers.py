@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -40,6 +41,7 @@ class Servers:
         state: Path | None = None,
         sync: CommitLogSync = CommitLogSync.GROUP,
         quick: bool = False,
+        client_hosts: Sequence[str] = (),
         say: Say = lambda _: None,
     ) -> None:
         """Prepares servers; entering or `start` starts them.
@@ -51,6 +53,8 @@ class Servers:
             sync: When Cassandra acknowledges a write.
             quick: Whether servers are to start in half the processor time, rather than to do much a
                 second: for tests, not for benches.
+            client_hosts: For each node the host that clients are told instead of its own, where
+                something between them listens, on the node's port; empty for none.
             say: Is told, in a sentence, how far the start is.
 
         Raises:
@@ -61,6 +65,7 @@ class Servers:
         self._state = state
         self._sync = sync
         self._quick = quick
+        self._client_hosts = client_hosts or ("",) * nodes
         self._say = say
         self.children: dict[str, Child] = {}
         self._home: Home | None = None
@@ -68,8 +73,14 @@ class Servers:
 
     @property
     def contact_points(self) -> tuple[str, ...]:
-        """Where Cassandra's nodes listen, each `host:port`."""
-        return tuple(f"{node.host}:{node.native_port}" for node in self._layout.nodes())
+        """Where clients reach Cassandra's nodes, each `host:port`."""
+        nodes = self.nodes()
+        return tuple(f"{node.client_host or node.host}:{node.native_port}" for node in nodes)
+
+    def nodes(self) -> tuple[cassandra.Node, ...]:
+        """Returns where each Cassandra node is."""
+        nodes = zip(self._layout.nodes(), self._client_hosts, strict=True)
+        return tuple(replace(node, client_host=host) for node, host in nodes)
 
     @property
     def bootstrap(self) -> str:
@@ -128,7 +139,7 @@ class Servers:
 
     async def _start_nodes(self, java: Path) -> None:
         """Starts all nodes; of a new cluster the first one before the others, which ask it."""
-        nodes = self._layout.nodes()
+        nodes = self.nodes()
         new = not (self.home.folder / JOINED).exists()
         for together in (nodes[:1], nodes[1:]) if new else (nodes,):
             coming = Coming.NEW if new else Coming.AGAIN
@@ -140,7 +151,7 @@ class Servers:
         (self.home.folder / JOINED).touch()
 
     def _cluster(self) -> cassandra.Cluster:
-        nodes = self._layout.nodes()
+        nodes = self.nodes()
         return cassandra.Cluster(self._layout.cluster_name, nodes, self._sync, self._quick)
 
     def _node_spec(self, java: Path, node: cassandra.Node, coming: Coming) -> ChildSpec:
@@ -158,7 +169,7 @@ class Servers:
         Raises:
             ChildFailedError: The new node failed.
         """
-        node = next(node for node in self._layout.nodes() if node.name == name)
+        node = next(node for node in self.nodes() if node.name == name)
         child = self.children[name]
         await child.kill()
         await asyncio.to_thread(shutil.rmtree, child.spec.folder / "data")

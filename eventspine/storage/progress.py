@@ -34,7 +34,7 @@ async def serving(registry: ViewRegistry, view: str) -> Build | None:
 
 
 class ProgressBoard:
-    """The progress of each build that somebody has asked for, kept up by the `changes` channel.
+    """The progress of builds, read when somebody asks and kept up by the `changes` channel.
 
     Attributes:
         following: Whether it is kept up, from `start` to `stop`.
@@ -127,9 +127,11 @@ class ProgressBoard:
             return
         for message in batch:
             if type(message) is ProgressChange:
+                # Also of builds that nobody has asked for yet: the store is told a little later.
                 board = self._boards.get(message.build_id)
-                if board is not None:
-                    board.advance(message.partition, message.sequence)
+                if board is None:
+                    board = self._boards[message.build_id] = _Board()
+                board.advance(message.partition, message.sequence)
 
     async def _read_again(self) -> None:
         """Changes were left out: reads at once where somebody waits, else at the next question."""

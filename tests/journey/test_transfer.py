@@ -108,7 +108,8 @@ async def pending(user: User) -> dict[str, int]:
 
 async def test_money_is_pending_until_the_target_has_received_it(user: User) -> None:
     await user.open("ann", cents=100)
-    await user.open("bob")
+    # The transfer's tokens speak of Ann's stream until Bob has received it.
+    await user.balance("bob", **showing((await user.open("bob")).token))
     transfer = Transfer(user)
     shown: list[Sequence[int]] = []
     for step in (transfer.start, transfer.receive, transfer.complete):

@@ -62,6 +62,7 @@ class StackPlatform:
         addresses: Where the services listen, by the kind of call.
         processes: The processes by name, such as `command_svc-1`.
         edge: Both tiers of Envoy, once it is entered.
+        topic_prefix: What the names of its topics begin with.
     """
 
     def __init__(
@@ -81,10 +82,10 @@ class StackPlatform:
         self._forking = forking
         self._ground = ground
         self._folder = folder
-        self._prefix = f"{ground.keyspace}_{number}"
+        self.topic_prefix = f"{ground.keyspace}_{number}"
         own = {
             "EVENTSPINE_TENANT": tenant or f"tenant-{number}",
-            "EVENTSPINE_TOPIC_PREFIX": self._prefix,
+            "EVENTSPINE_TOPIC_PREFIX": self.topic_prefix,
             "EVENTSPINE_DRAIN_SECONDS": "0",
         }
         told = {**ground.settings, **own, **(settings or {})}
@@ -157,6 +158,6 @@ class StackPlatform:
 
     def _drop(self) -> None:
         admin = AdminClient({"bootstrap.servers": self._ground.kafka})
-        topics = [f"{self._prefix}.{channel}" for channel in ("events", "log", "changes")]
+        topics = [f"{self.topic_prefix}.{channel}" for channel in ("events", "log", "changes")]
         for deleted in admin.delete_topics(topics).values():
             deleted.exception(60)

@@ -17,14 +17,15 @@ class Proxy:
         delay_seconds: How long each piece of the server's bytes is held back.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, *, host: str = "127.0.0.1", port: int = 0) -> None:
         """Prepares a proxy to a server (`host:port`); to be entered as a context."""
         host, _, port = target.rpartition(":")
         self._target = host, int(port)
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._port = 0
+        self._host = host
+        self._port = port
         self._swallowing = False
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -35,7 +36,7 @@ class Proxy:
     @property
     def address(self) -> str:
         """Where clients connect to, `host:port`; stays when it refuses them for a while."""
-        return f"127.0.0.1:{self._port}"
+        return f"{self._host}:{self._port}"
 
     async def __aenter__(self) -> Self:
         await self.accept()
@@ -51,7 +52,7 @@ class Proxy:
         self.change = None
         self.flow()
         if self._server is None:
-            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+            self._server = await asyncio.start_server(self._serve, self._host, self._port)
             self._port = self._server.sockets[0].getsockname()[1]
 
     async def refuse(self) -> None:

@@ -74,6 +74,15 @@ async def test_progress_from_before_the_first_question_is_read_once(around: Arou
     assert around.views.reads == 1
 
 
+async def test_what_was_told_before_the_first_question_is_known(around: Around) -> None:
+    # The store is told later than those who follow.
+    await around.tell(7)
+    await settled()
+    assert await around.board.progress(BUILD) == (7,)
+    await around.save(9)
+    assert await around.board.progress(BUILD) == (7,)
+
+
 async def test_waiting_ends_with_the_change_and_asks_the_store_no_more(around: Around) -> None:
     waiting = [asyncio.create_task(around.board.passed(BUILD, 0, n, 5)) for n in (3, 1, 2)]
     await settled()
