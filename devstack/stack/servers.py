@@ -3,7 +3,6 @@
 import asyncio
 import shutil
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -41,7 +40,6 @@ class Servers:
         state: Path | None = None,
         sync: CommitLogSync = CommitLogSync.GROUP,
         quick: bool = False,
-        client_hosts: Sequence[str] = (),
         say: Say = lambda _: None,
     ) -> None:
         """Prepares servers; entering or `start` starts them.
@@ -53,8 +51,6 @@ class Servers:
             sync: When Cassandra acknowledges a write.
             quick: Whether servers are to start in half the processor time, rather than to do much a
                 second: for tests, not for benches.
-            client_hosts: For each node the host that clients are told instead of its own, where
-                something between them listens, on the node's port; empty for none.
             say: Is told, in a sentence, how far the start is.
 
         Raises:
@@ -65,7 +61,6 @@ class Servers:
         self._state = state
         self._sync = sync
         self._quick = quick
-        self._client_hosts = client_hosts or ("",) * nodes
         self._say = say
         self.children: dict[str, Child] = {}
         self._home: Home | None = None
@@ -79,8 +74,7 @@ class Servers:
 
     def nodes(self) -> tuple[cassandra.Node, ...]:
         """Returns where each Cassandra node is."""
-        nodes = zip(self._layout.nodes(), self._client_hosts, strict=True)
-        return tuple(replace(node, client_host=host) for node, host in nodes)
+        return self._layout.nodes()
 
     @property
     def bootstrap(self) -> str:
