@@ -14,13 +14,15 @@ NODES ?= 1
 BROKERS ?= 1
 SERVICES ?= 1
 STATE ?=
+FAULTS ?= 40
+SEED ?=
 STACK_TESTS ?= tests
 DB ?= var/flights-$(DAYS)-days.db
 # What shows that stubs and platform work with other versions of what they are run by.
 MATRIX_TESTS := -k "not sqlite and not envoy and not stack and not fault" tests/contract/test_golden_messages.py \
   tests/contract/test_old_events.py tests/journey/test_conformance.py
 
-.PHONY: help run test test-stack test-clients test-matrix stack stack-down check bench bench-stack format lock image clean
+.PHONY: help run test test-stack test-faults test-clients test-matrix stack stack-down check bench bench-stack format lock image clean
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,11 +46,14 @@ run: $(VENV)/.ready ## Replay real flights through the platform and check every 
 	$(BIN)/python -m devstack.tour --days $(DAYS) $(if $(STACK),--address $(ADDRESS),--db $(DB))
 
 test: $(VENV)/.ready ## Run all tests that need no real servers
-	$(BIN)/python -m pytest -q -m "not stack and not thorough and not clients" tests
+	$(BIN)/python -m pytest -q -m "not stack and not thorough and not clients and not kills" tests
 
 test-stack: $(VENV)/.ready ## Run the tests on real Cassandra and Kafka (needs Java 17 and Maven), and long ones (STACK_TESTS=FOLDERS)
 	$(BIN)/python -m devstack.stack fetch || echo "the tests on real servers will be skipped"
-	$(BIN)/python -m pytest -q -m "stack or thorough" $(STACK_TESTS)
+	$(BIN)/python -m pytest -q -m "(stack or thorough) and not kills" $(STACK_TESTS)
+
+test-faults: $(VENV)/.ready ## Strike the real stack down under load, 40 times, and check that nothing is lost (FAULTS=n, SEED=n)
+	FAULTS=$(FAULTS) SEED=$(SEED) $(BIN)/python -m pytest -q -s -m kills tests/faults
 
 test-clients: $(VENV)/.ready ## Build the clients in Go, Java and TypeScript and run their tests
 	$(BIN)/python -m pytest -q -m clients tests/clients

@@ -23,8 +23,8 @@ from eventspine.v1.command_pb2 import (
     ExecuteRequest,
     ExecuteResponse,
 )
-from eventspine.v1.subscription_pb2 import SubscribeRequest, SubscribeResponse
-from tests.faults.checker import Answered, CommandName, Refused, Seen, Sent
+from eventspine.v1.subscription_pb2 import EventFilter, SubscribeRequest, SubscribeResponse
+from tests.faults.checker import Answered, CommandName, Failed, Refused, Seen, Sent
 
 HOT_ACCOUNTS = ("hot-0", "hot-1")
 BATCH_COMMANDS = 40
@@ -43,6 +43,7 @@ class History:
         self.sent: list[Sent] = []
         self.answered: list[Answered] = []
         self.refused: list[Refused] = []
+        self.failed: list[Failed] = []
         self.unanswered: dict[CommandName, Any] = {}
         self.settled: list[Any] = []
         self._clock = asyncio.get_running_loop().time
@@ -60,6 +61,10 @@ class History:
         request = self.unanswered.pop(name, None)
         if request is not None:
             self.settled.append(request)
+
+    def fail(self, name: CommandName) -> None:
+        """Writes down a failure that says that nothing was stored; it may be sent again."""
+        self.failed.append(Failed(*name, self._clock()))
 
     def refuse(self, name: CommandName) -> None:
         """Writes down a refusal of the domain."""
@@ -103,7 +108,8 @@ class Load:
             )
         assert all(found), f"{found.count(False)} of {len(found)} had no answer"
 
-    def _next(self) -> Any:
+    def next(self) -> Any:
+        """Returns what to send next."""
         if self._again:
             return self._again.pop(0)
         if self._history.settled and self._random.random() < REPEATED_SHARE:
@@ -123,7 +129,7 @@ class Load:
         return verb(header=header, account_id=account, amount_cents=amount)
 
     async def _unary(self, channel: aio.Channel) -> None:
-        while await _sent(channel, self._history, self._next()):
+        while await _sent(channel, self._history, self.next()):
             pass
 
     async def _bulk(self, channel: aio.Channel) -> None:
@@ -139,7 +145,7 @@ class Load:
                 batch = ExecuteRequest()
                 for _ in range(BATCH_COMMANDS):
                     await outstanding.acquire()
-                    request = self._next()
+                    request = self.next()
                     history.send(request)
                     batch.commands.add().Pack(request)
                 await call.write(batch)
@@ -194,14 +200,15 @@ class Follower:
         resumed: How often it has gone on in the middle.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stream_prefix: str = "") -> None:
         self.transcript: list[Seen] = []
         self.resumed = 0
+        self._filter = EventFilter(stream_prefix=stream_prefix)
         self._cursor = ""
 
     async def follow(self, address: str, enough: Callable[[], bool] = lambda: False) -> None:
         """Reads on until the platform is gone, or until it is enough at a catching up."""
-        request = SubscribeRequest(cursor=self._cursor)
+        request = SubscribeRequest(cursor=self._cursor, filter=self._filter)
         if not self._cursor:
             request.beginning.SetInParent()
         self.resumed += bool(self._cursor)
@@ -213,7 +220,7 @@ class Follower:
                     if kind == "batch":
                         # Encoded anew, the records have the same bytes: see the golden records.
                         self.transcript += [
-                            Seen(sequence, record.SerializeToString())
+                            Seen(sequence, record.SerializeToString(), part.partition)
                             for sequence, record in zip(part.sequences, part.records, strict=True)
                         ]
                     if kind != "fell_behind":

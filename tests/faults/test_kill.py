@@ -9,18 +9,16 @@ import random
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from bank.v1 import views_pb2
 from eventspine.client.client import Client
 from eventspine.v1.admin_pb2 import VerifyRequest
-from eventspine.v1.query_pb2 import STALE_POLICY_FAIL, ListRowsRequest, QueryHeader
 from tests.faults.checker import Entry, Evidence, broken_promises
-from tests.faults.folding import Rows, folded
+from tests.faults.folding import folded
 from tests.faults.load import Follower, History, Load
 from tests.faults.process import running
+from tests.faults.queried import rows_of
 from tests.storage.until import until
 
 KILLS = 20
@@ -43,28 +41,6 @@ async def killed_under_load(db: Path, load: Load, follower: Follower, history: H
             await platform.kill()
             await clients
     return len(history.answered) - before
-
-
-async def rows_of(client: Client, token: str) -> Rows:
-    """Reads all rows of the bank's views that show a token."""
-    header = QueryHeader(token=token, stale_policy=STALE_POLICY_FAIL)
-    found: Rows = {}
-    for kind in (views_pb2.AccountBalance, views_pb2.StatementLine, views_pb2.BankTotals):
-        async for batch in client.read(
-            ListRowsRequest(header=header, view=kind.DESCRIPTOR.full_name)
-        ):
-            for packed in batch.rows:
-                found.update([row_of(kind.FromString(packed.value))])
-    return found
-
-
-def row_of(row: Any) -> tuple[tuple[str, str], object]:
-    if isinstance(row, views_pb2.AccountBalance):
-        return ("balance", row.account_id), row.balance_cents
-    if isinstance(row, views_pb2.StatementLine):
-        return ("statement", f"{row.account_id} {row.stream_version}"), row.change_cents
-    totals = row.open_accounts, row.balance_cents, row.deposited_cents, row.withdrawn_cents
-    return ("totals", row.bank), totals
 
 
 def stored(db: Path) -> Sequence[Entry]:

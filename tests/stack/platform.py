@@ -62,6 +62,7 @@ class StackPlatform:
         addresses: Where the services listen, by the kind of call.
         processes: The processes by name, such as `command_svc-1`.
         edge: Both tiers of Envoy, once it is entered.
+        keyspace: Its keyspace.
         topic_prefix: What the names of its topics begin with.
     """
 
@@ -81,6 +82,7 @@ class StackPlatform:
         self.edge: Edge | None = None
         self._forking = forking
         self._ground = ground
+        self.keyspace = ground.keyspace
         self._folder = folder
         self.topic_prefix = f"{ground.keyspace}_{number}"
         own = {

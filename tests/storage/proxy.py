@@ -19,8 +19,8 @@ class Proxy:
 
     def __init__(self, target: str, *, host: str = "127.0.0.1", port: int = 0) -> None:
         """Prepares a proxy to a server (`host:port`); to be entered as a context."""
-        host, _, port = target.rpartition(":")
-        self._target = host, int(port)
+        target_host, _, target_port = target.rpartition(":")
+        self._target = target_host, int(target_port)
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()

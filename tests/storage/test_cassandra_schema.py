@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from eventspine.storage.cassandra.migrations import MIGRATIONS, script
-from eventspine.storage.cassandra.session import CassandraSession
+from eventspine.storage.cassandra.schema import prepare_schema
+from eventspine.storage.cassandra.session import CassandraSession, Verdict
+from eventspine.storage.cassandra.statements import Part
 from eventspine.storage.cassandra.store import CassandraStore
-from eventspine.storage.errors import StackSetupError
+from eventspine.storage.errors import OutcomeUnknownError, StackSetupError
 from eventspine.storage.stack import StackSettings
 from tests.storage.cassandra_keyspace import drop, settings_for
 
@@ -47,6 +49,39 @@ async def test_processes_that_start_at_once_make_one_store(
     assert "QUORUM of its replicas (1 in" in stores[0].identity.durability
     again = await opened(replace(settings, create_schema=False))
     assert again.identity == stores[0].identity
+
+
+class Forgetful(CassandraSession):
+    """A session that makes each change, and does not hear every second time that it was made."""
+
+    forgotten = 0
+
+    def heard(self) -> None:
+        self.forgotten += 1
+        if self.forgotten % 2:
+            raise OutcomeUnknownError("the answer was lost")
+
+    async def decide(self, *parts: Part) -> Verdict:
+        verdict = await super().decide(*parts)
+        self.heard()
+        return verdict
+
+    async def write(self, *parts: Part) -> None:
+        await super().write(*parts)
+        self.heard()
+
+    async def define(self, cql: str) -> bool:
+        agreed = await super().define(cql)
+        self.heard()
+        return agreed
+
+
+async def test_changes_of_which_nobody_heard_are_made_again(settings: StackSettings) -> None:
+    forgetful = await Forgetful.open(settings)
+    await prepare_schema(forgetful, settings)
+    assert forgetful.forgotten > 20
+    await forgetful.close()
+    await opened(replace(settings, create_schema=False))
 
 
 async def test_what_operators_are_given_is_all_that_is_needed(

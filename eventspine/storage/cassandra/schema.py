@@ -3,8 +3,10 @@
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import TypeVar
 
 from eventspine.storage.cassandra.failures import StatementRefusedError
 from eventspine.storage.cassandra.migrations import (
@@ -28,9 +30,14 @@ from eventspine.storage.stack import StackSettings
 _LOCK_SECONDS = 180
 """How long the lock outlives a process that died; longer than one statement may take."""
 
+_INSIST_SECONDS = 60
+"""How long a change of unknown outcome is made again; a good deal less than the lock holds."""
+
 _VISIBLE_SECONDS = 20
 
 _POLL_SECONDS = 0.3
+
+_Answer = TypeVar("_Answer")
 
 _NAME = re.compile(r"[a-zA-Z]\w{0,47}", re.ASCII)
 
@@ -152,7 +159,8 @@ async def _migrate(session: CassandraSession) -> None:
             for statement in migration.statements:
                 await _renew(session, owner)
                 await _define(session, within(statement, session.keyspace))
-            await session.write((record(migration, session.keyspace), ()))
+            row = record(migration, session.keyspace), ()
+            await _insist(partial(session.write, row))
 
 
 @asynccontextmanager
@@ -199,11 +207,30 @@ async def _renew(session: CassandraSession, owner: str) -> None:
         f"UPDATE {session.table('migrations')} USING TTL {_LOCK_SECONDS}"
         " SET owner = ? WHERE number = 0 IF owner = ?"
     )
-    verdict = await session.decide((cql, (owner, owner)))
+    verdict = await _insist(partial(session.decide, (cql, (owner, owner))))
     if not verdict.applied:
         raise StackSetupError(
             f"this process was too slow changing the schema of {session.keyspace}; start again"
         )
+
+
+async def _insist(change: Callable[[], Awaitable[_Answer]]) -> _Answer:
+    """Makes a change that may be made twice, again as long as nobody knows whether it was made.
+
+    Nodes that have just started, all at once, may be too slow for a while.
+
+    Raises:
+        OutcomeUnknownError: It was not answered in time.
+        StoreUnavailableError: It was not made.
+    """
+    end = asyncio.get_running_loop().time() + _INSIST_SECONDS
+    while True:
+        try:
+            return await change()
+        except OutcomeUnknownError:
+            if asyncio.get_running_loop().time() > end:
+                raise
+            await asyncio.sleep(_POLL_SECONDS)
 
 
 async def _unlock(session: CassandraSession, owner: str) -> None:
@@ -220,7 +247,7 @@ async def _define(session: CassandraSession, cql: str) -> None:
         StackSetupError: This program has not the right to, or the nodes do not agree.
     """
     try:
-        agreed = await session.define(cql)
+        agreed = await _insist(partial(session.define, cql))
     except (StoreUnavailableError, OutcomeUnknownError) as error:
         raise StackSetupError(
             f"the schema of {session.keyspace} cannot be changed: {error}; apply the output of"
