@@ -204,7 +204,7 @@ class Batcher:
 
 def repeated(command: Command, row: CommandRow) -> Outcome:
     """Returns what a command gets whose id was stored before."""
-    if row.digest != command.digest:
+    if not row.is_of(command.digest):
         return CommandIdReusedError(
             f"command id {row.command_id!r} was used on {command.stream!r} with other content;"
             f" choose a new one for a new command",

@@ -5,12 +5,13 @@ stored; then the commands that are remembered for them, and none whose records l
 restored without its records would be answered as done, and its records be lost.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from eventspine.rpc.errors import CursorExpiredError, InvalidRequestError, Violation
 from eventspine.storage.places import Places
 from eventspine.storage.ports import EventLog, EventStore
-from eventspine.storage.records import LogEntry, NumberedCommand, StreamPlace
+from eventspine.storage.records import LogEntry, LogPlace, NumberedCommand, StreamPlace
 from eventspine.storage.tail import LogTail
 from eventspine.v1.admin_pb2 import CommandRow, ExportRequest, ExportResponse
 
@@ -19,6 +20,9 @@ BATCH_BYTES = 1 << 20
 
 NUMBER_MAX = (1 << 63) - 1
 """No store counts further."""
+
+LATE_SECONDS = 3.0
+"""How long a store that another process sequences may take to tell places."""
 
 TAIL_SECONDS = 10.0
 """How long the tail may take to have what the log has; without, the newest commands come later."""
@@ -72,7 +76,11 @@ class Export:
                 yield batch
         for partition, end in enumerate(ends):
             await self._tail.wait(partition, end - 1, TAIL_SECONDS)
-        async for batch in self._commands(request.after_command_number, ends):
+        if self._sequences_on_append:
+            commands = self._commands(request.after_command_number, ends)
+        else:
+            commands = self._new_commands(places, ends)
+        async for batch in commands:
             yield batch
         yield ExportResponse()
 
@@ -96,25 +104,65 @@ class Export:
                 yield ExportResponse(commands=[_row(command) for command in covered])
             # In the order of the log, all further commands lie beyond its end too. Left out here,
             # they come with the next export, which goes on after the last number sent.
-            if self._sequences_on_append and len(covered) < len(commands):
+            if len(covered) < len(commands):
                 return
+
+    async def _new_commands(
+        self, after: Sequence[int], ends: Sequence[int]
+    ) -> AsyncIterator[ExportResponse]:
+        """Finds the commands of the records that were sent, among all in no order.
+
+        Commands without events have no place of their own, and are sent each time.
+        """
+        number = 0
+        unplaced: list[NumberedCommand] = []
+        while commands := await self._events.commands(after=number, limit=READ_MAX):
+            number = commands[-1].number
+            found = await self._places(commands)
+            new = [c for c, place in found if place is not None and _moved(c, place, after, ends)]
+            unplaced += [c for c, place in found if place is None]
+            if new:
+                yield ExportResponse(commands=[_row(command) for command in new])
+        if unplaced:
+            await asyncio.sleep(LATE_SECONDS)
+        for first in range(0, len(unplaced), READ_MAX):
+            found = await self._places(unplaced[first : first + READ_MAX])
+            new = [c for c, place in found if place is not None and _moved(c, place, after, ends)]
+            if new:
+                yield ExportResponse(commands=[_row(command) for command in new])
 
     async def _covered(
         self, commands: Sequence[NumberedCommand], ends: Sequence[int]
     ) -> list[NumberedCommand]:
-        """Returns the commands whose records are exported; up to the first other one in order."""
-        places = await self._located.find(
-            [StreamPlace(stream, row.last_version) for _, stream, row in commands]
-        )
+        """Returns the commands whose records are exported, up to the first other one."""
         covered: list[NumberedCommand] = []
-        for command, place in zip(commands, places, strict=True):
-            if command.row.last_version == 0 or (
-                place is not None and place.sequence <= ends[place.partition]
-            ):
-                covered.append(command)
-            elif self._sequences_on_append:
+        for command, place in await self._places(commands):
+            if place is None or place.sequence > ends[place.partition]:
                 break
+            covered.append(command)
         return covered
+
+    async def _places(
+        self, commands: Sequence[NumberedCommand]
+    ) -> list[tuple[NumberedCommand, LogPlace | None]]:
+        """Returns each command with the place of its last version; None where none is known."""
+        asked = [StreamPlace(stream, row.last_version) for _, stream, row in commands]
+        found = iter(await self._located.find([place for place in asked if place.stream_version]))
+        places = [next(found) if place.stream_version else _ORIGIN for place in asked]
+        return list(zip(commands, places, strict=True))
+
+
+_ORIGIN = LogPlace(0, 0)
+"""Before all records: the place of a command that had nothing to do in a stream without events."""
+
+
+def _moved(
+    command: NumberedCommand, place: LogPlace, after: Sequence[int], ends: Sequence[int]
+) -> bool:
+    """Tells whether a command belongs to the records that are sent, or has none of its own."""
+    if place.sequence > ends[place.partition]:
+        return False
+    return not command.row.event_count or place.sequence > after[place.partition]
 
 
 def _places(request: ExportRequest, ends: Sequence[int]) -> list[int]:

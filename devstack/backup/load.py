@@ -1,7 +1,7 @@
 """Restores a backup into a new store: every checksum, version and chain is checked on the way."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,9 +119,31 @@ def batches(folder: Path, manifest: Manifest, chains: Chains | None = None) -> I
             was sound.
     """
     chains = Chains() if chains is None else chains
+    commands = _Commands()
     for segment in manifest.segments:
-        yield from _segment_batches(folder, segment, chains)
+        for batch in _segment_batches(folder, segment, chains):
+            yield Batch(batch.entries, commands.new(batch.commands))
     chains.check_ends(manifest)
+
+
+class _Commands:
+    """Leaves out what came before: commands without events come with each backup of a stack."""
+
+    def __init__(self) -> None:
+        self._without_events: set[tuple[str, str]] = set()
+        self._last = 0
+
+    def new(self, commands: Sequence[NumberedCommand]) -> list[NumberedCommand]:
+        """Returns the new ones, with numbers that ascend."""
+        new: list[NumberedCommand] = []
+        for number, stream, row in commands:
+            if not row.event_count:
+                if (stream, row.command_id) in self._without_events:
+                    continue
+                self._without_events.add((stream, row.command_id))
+            self._last = max(number, self._last + 1)
+            new.append(NumberedCommand(self._last, stream, row))
+        return new
 
 
 def _segment_batches(folder: Path, segment: SegmentEntry, chains: Chains) -> Iterator[Batch]:

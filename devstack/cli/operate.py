@@ -139,7 +139,7 @@ def restore(
     from devstack.backup.restore import restore_backup
     from devstack.backup.segment import DamagedBackupError
     from eventspine.process.domains import SHIPPED, find_domains
-    from eventspine.storage.sqlite.restore import NotEmptyError, OrderError
+    from eventspine.storage.errors import NotEmptyError, RestoreOrderError
 
     async def work() -> None:
         restored = await restore_backup(folder, db, find_domains((*SHIPPED, *(domain or ()))))
@@ -157,7 +157,7 @@ def restore(
         run_loop(work())
     except (DamagedBackupError, NoBackupError, NotEmptyError) as error:
         stop(str(error), EXIT_FOUND)
-    except OrderError as error:
+    except RestoreOrderError as error:
         stop(f"the backup is damaged: {error}", EXIT_FOUND)
     except OSError as error:
         stop(f"cannot restore: {error}", EXIT_UNREACHABLE)

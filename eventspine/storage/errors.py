@@ -45,3 +45,11 @@ class BusUnavailableError(StoreUnavailableError):
 
 class BusSetupError(Exception):
     """The bus is not as the platform needs it; nothing was started. The text names the cure."""
+
+
+class NotEmptyError(Exception):
+    """A store that is to be restored has events or commands already. Nothing was loaded."""
+
+
+class RestoreOrderError(Exception):
+    """What is loaded does not follow what was loaded before. Nothing of it was loaded."""

@@ -35,11 +35,16 @@ class NewRecord(NamedTuple):
     encoded: bytes
 
 
+UNKNOWN_DIGEST = b""
+"""In place of a command's digest that was lost: events were brought back without it."""
+
+
 class CommandRow(NamedTuple):
     """What is remembered of a command, so that it takes effect once.
 
     Attributes:
         digest: SHA-256 over the content; the same id with another digest is another command.
+            `UNKNOWN_DIGEST` takes any content for the same.
         last_version: The version of the stream just after the command.
         event_count: How many events it stored; 0 when there was nothing to do.
         append_time_us: When it was stored, in microseconds since 1970 UTC.
@@ -50,6 +55,10 @@ class CommandRow(NamedTuple):
     last_version: int
     event_count: int
     append_time_us: int
+
+    def is_of(self, digest: bytes) -> bool:
+        """Tells whether a command with this digest is the one that is remembered."""
+        return self.digest in (digest, UNKNOWN_DIGEST)
 
 
 class NumberedCommand(NamedTuple):

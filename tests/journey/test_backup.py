@@ -21,9 +21,8 @@ from domains.bank.domain import BANK
 from domains.flights.domain import FLIGHTS
 from eventspine.client.client import Client
 from eventspine.client.errors import CallError
-from eventspine.storage.errors import OwnedError, StoreFormatError
+from eventspine.storage.errors import NotEmptyError, OwnedError, StoreFormatError
 from eventspine.storage.sqlite.database import SqliteDatabase
-from eventspine.storage.sqlite.restore import NotEmptyError
 from eventspine.v1 import admin_pb2, command_pb2, query_pb2, subscription_pb2
 from eventspine.v1.admin_pb2_grpc import AdminServiceStub
 from tests.journey.command_line import CommandLine

@@ -6,6 +6,7 @@ from eventspine.storage import codec
 from eventspine.storage.ports import EventStore
 from eventspine.storage.records import (
     GENESIS,
+    UNKNOWN_DIGEST,
     CommandIdReused,
     Conflict,
     Head,
@@ -33,6 +34,16 @@ class EventStoreSuite:
 
     async def test_nothing_to_append_gives_no_outcome(self, store: EventStore) -> None:
         assert await store.append([]) == []
+
+    async def test_a_command_whose_content_was_lost_is_known_by_its_id_alone(
+        self, store: EventStore
+    ) -> None:
+        append = append_of(STREAM, 0, "c1")
+        (row,) = append.commands
+        row = row._replace(digest=UNKNOWN_DIGEST)
+        await stored(store, [append._replace(commands=(row,))])
+        again = append_of(STREAM, 0, "c1", content="whatever")
+        assert await store.append([again]) == [Replayed(row)]
 
     async def test_versions_count_from_one_without_gaps(self, store: EventStore) -> None:
         first = append_of(STREAM, 0, "c1", events=2)

@@ -82,7 +82,11 @@ class Proxy:
         self._flowing.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server_reader, server_writer = await asyncio.open_connection(*self._target)
+        try:
+            server_reader, server_writer = await asyncio.open_connection(*self._target)
+        except ConnectionError:
+            writer.transport.abort()
+            return
         self._writers |= {writer, server_writer}
         for work in (
             self._requests(reader, server_writer),

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from eventspine.storage.errors import StoreFormatError
+from eventspine.storage.errors import NotEmptyError, RestoreOrderError, StoreFormatError
 from eventspine.storage.records import Append, NumberedCommand, Replayed, Stored
 from eventspine.storage.sqlite.database import SqliteDatabase
 from eventspine.storage.sqlite.events import SqliteEventStore
 from eventspine.storage.sqlite.log import SqliteEventLog
-from eventspine.storage.sqlite.restore import NotEmptyError, OrderError, SqliteLoader
+from eventspine.storage.sqlite.restore import SqliteLoader
 from tests.storage.appends import append_of, entries_of, stored
 
 APPENDS = [append_of("a/1", 0, "c1", events=3), append_of("b/1", 0, "c2", events=2)]
@@ -73,12 +73,12 @@ async def test_what_is_missing_or_comes_twice_is_refused_and_not_loaded(
     loader = SqliteLoader(db)
     entries = entries_of(APPENDS)
     await loader.begin()
-    with pytest.raises(OrderError, match="0/2 comes where 0/1 is due"):
+    with pytest.raises(RestoreOrderError, match="0/2 comes where 0/1 is due"):
         await loader.records(entries[1:])
     await loader.records(entries)
-    with pytest.raises(OrderError, match="twice"):
+    with pytest.raises(RestoreOrderError, match="twice"):
         await loader.records([entries[0]._replace(sequence=6)])
     await loader.commands(commands_of(APPENDS))
-    with pytest.raises(OrderError, match="twice"):
+    with pytest.raises(RestoreOrderError, match="twice"):
         await loader.commands(commands_of(APPENDS))
     assert await SqliteEventLog(db).ends() == (5,)

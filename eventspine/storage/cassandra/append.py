@@ -133,7 +133,7 @@ def _repeated(append: Append, known: Mapping[str, CommandRow]) -> Replayed | Com
     command, row = next(
         (command, row) for command in append.commands if (row := known.get(command.command_id))
     )
-    return Replayed(row) if row.digest == command.digest else CommandIdReused(row)
+    return Replayed(row) if row.is_of(command.digest) else CommandIdReused(row)
 
 
 def _known_in(verdict: Verdict) -> dict[str, CommandRow]:

@@ -19,6 +19,9 @@ STORE_TABLES = (
 )
 """The identity of the store."""
 
+RESTORING = ("ALTER TABLE {keyspace}.store ADD IF NOT EXISTS restoring boolean",)
+"""True from the first to the last step of a restore; null otherwise."""
+
 EVENT_TABLES = (
     # Written by conditional batches only: a plain write to one of these cells, whatever its
     # timestamp, would not be ordered with them. No row ever expires or is deleted.

@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
-from eventspine.storage.cassandra.event_tables import EVENT_TABLES, STORE_TABLES
+from eventspine.storage.cassandra.event_tables import EVENT_TABLES, RESTORING, STORE_TABLES
 from eventspine.storage.cassandra.hint_tables import HINT_TABLES
 from eventspine.storage.cassandra.log_tables import LOG_TABLES
 from eventspine.storage.cassandra.view_tables import VIEW_TABLES
@@ -43,6 +43,7 @@ MIGRATIONS = (
     Migration(3, "log", LOG_TABLES),
     Migration(4, "views", VIEW_TABLES),
     Migration(5, "hints", HINT_TABLES),
+    Migration(6, "restoring", RESTORING),
 )
 """All of them, in order. A new one is put behind the last."""
 

@@ -35,8 +35,12 @@ class CassandraStore:
     identity: StoreIdentity
 
     @classmethod
-    async def open(cls, settings: StackSettings) -> "CassandraStore":
+    async def open(cls, settings: StackSettings, *, restoring: bool = False) -> "CassandraStore":
         """Connects, and makes or checks the keyspace.
+
+        Args:
+            settings: Which one, and how to reach it.
+            restoring: Whether it may be one that is being restored; nothing else may use that.
 
         Raises:
             StackSetupError: Cassandra cannot be reached, or the keyspace is not as it is set up;
@@ -47,6 +51,11 @@ class CassandraStore:
         try:
             replication = await prepare_schema(session, settings)
             row = await _fixed(session, settings)
+            if row.restoring and not restoring:
+                raise StackSetupError(
+                    f"keyspace {settings.keyspace} is being restored; start again when that is done,"
+                    " or drop it where the restore was cut off, and restore again"
+                )
             return cls(
                 session=session,
                 tenant=settings.tenant,
@@ -64,6 +73,18 @@ class CassandraStore:
             await session.close()
             raise
 
+    async def is_current(self) -> bool:
+        """Tells whether the keyspace is still the one that was opened, as far as anybody can tell.
+
+        It is another one after a restore, also of the same name.
+        """
+        cql = f"SELECT store_id, restoring FROM {self.session.table('store')} WHERE only = ?"
+        try:
+            rows = await self.session.read(cql, (_ONLY,))
+        except (StoreUnavailableError, StatementRefusedError):
+            return True
+        return not rows or (rows[0][0] == self.identity.store_id and not rows[0][1])
+
     async def close(self) -> None:
         """Closes the connections. Calling it again is harmless."""
         await self.session.close()
@@ -75,12 +96,13 @@ class _Fixed:
     partitions: int
     events_per_bucket: int
     consistency: str
+    restoring: bool | None
 
 
 async def _fixed(session: CassandraSession, settings: StackSettings) -> _Fixed:
     """Reads the store's row, or writes it; the first process decides."""
     cql = (
-        "SELECT store_id, log_partitions, events_per_bucket, consistency"
+        "SELECT store_id, log_partitions, events_per_bucket, consistency, restoring"
         f" FROM {session.table('store')} WHERE only = ?"
     )
     rows = await session.read(cql, (_ONLY,))

@@ -83,7 +83,7 @@ class MemoryEventStore:
         for command in append.commands:
             known = self._known.get((stream, command.command_id))
             if known is not None:
-                same = known.digest == command.digest
+                same = known.is_of(command.digest)
                 return Replayed(known) if same else CommandIdReused(known)
         head = self._head(stream)
         if head.version != append.expected_version:

@@ -180,7 +180,7 @@ class _Group:
         for command in append.commands:
             known = self._command(append.stream, command.command_id)
             if known is not None:
-                same = known.digest == command.digest
+                same = known.is_of(command.digest)
                 return Replayed(known) if same else CommandIdReused(known)
         return Conflict(self._head(append.stream)) if version != append.expected_version else None
 

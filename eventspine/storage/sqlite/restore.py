@@ -7,6 +7,7 @@ be opened as a store.
 import sqlite3
 from collections.abc import Mapping, Sequence
 
+from eventspine.storage.errors import NotEmptyError, RestoreOrderError
 from eventspine.storage.records import LogEntry, NumberedCommand
 from eventspine.storage.sqlite.append import INSERT_EVENT, SELECT_END
 from eventspine.storage.sqlite.database import SqliteDatabase
@@ -18,14 +19,6 @@ _INSERT_COMMAND = Insert(
 )
 
 _SELECT_LAST_COMMAND = "SELECT ifnull(max(number), 0) FROM commands"
-
-
-class NotEmptyError(Exception):
-    """The store already has events or commands. Nothing was loaded."""
-
-
-class OrderError(Exception):
-    """What is loaded does not follow what was loaded before. Nothing of it was loaded."""
 
 
 class SqliteLoader:
@@ -61,7 +54,7 @@ class SqliteLoader:
         """Loads log entries of partition 0, the first one following the last one loaded.
 
         Raises:
-            OrderError: A sequence is missing, or a stream version is there twice.
+            RestoreOrderError: A sequence is missing, or a stream version is there twice.
             StoreUnavailableError: Nothing of these entries was loaded.
         """
         # Without the partition, and without the mark of those that are still on their way.
@@ -71,7 +64,7 @@ class SqliteLoader:
             (end,) = connection.execute(SELECT_END).fetchone()
             for expected, entry in enumerate(entries, end + 1):
                 if entry.sequence != expected or entry.partition != 0:
-                    raise OrderError(
+                    raise RestoreOrderError(
                         f"log entry {entry.partition}/{entry.sequence} comes where 0/{expected} is "
                         "due"
                     )
@@ -83,7 +76,7 @@ class SqliteLoader:
         """Loads commands with their numbers.
 
         Raises:
-            OrderError: A number or a command is there twice.
+            RestoreOrderError: A number or a command is there twice.
             StoreUnavailableError: Nothing of these commands was loaded.
         """
         rows = [(command.number, command.stream, *command.row) for command in commands]
@@ -123,4 +116,4 @@ def _insert(
     try:
         insert.run(connection, rows)
     except sqlite3.IntegrityError as error:
-        raise OrderError(f"something is loaded twice: {error}") from error
+        raise RestoreOrderError(f"something is loaded twice: {error}") from error

@@ -1,0 +1,226 @@
+"""Loads a backup into an empty keyspace; promise: all of it as it was, or a keyspace that is refused.
+
+From the first step to the last the keyspace is marked, and it has an id that no process knows: a
+service opens it only when all is there. Events go in as appends do, so that each version is checked
+against the one before; the log is extended as a sequencer does it.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from itertools import groupby
+from operator import attrgetter
+
+from eventspine.storage.cassandra.events import CassandraEventStore
+from eventspine.storage.cassandra.log import CassandraEventLog
+from eventspine.storage.cassandra.positions import CassandraPositions
+from eventspine.storage.cassandra.store import CassandraStore
+from eventspine.storage.codec import verify
+from eventspine.storage.errors import NotEmptyError, RestoreOrderError
+from eventspine.storage.records import (
+    GENESIS,
+    Append,
+    CommandRow,
+    Head,
+    LogEntry,
+    NewRecord,
+    NumberedCommand,
+    Stored,
+    StreamRecord,
+)
+from eventspine.storage.stack import StackSettings
+
+APPEND_RECORDS = 100
+"""How many records of a stream are stored by one batch."""
+
+EXTEND_ENTRIES = 500
+"""How many entries go into the log by one batch."""
+
+READ_RECORDS = 500
+
+_ONLY = "store"
+_CHAIN_HASH_BYTES = 32
+
+
+class CassandraLoader:
+    """Fills an empty keyspace: `records` and `commands`, then `verify`, then `finish`.
+
+    Attributes:
+        partitions: How many log partitions it has.
+    """
+
+    def __init__(self, store: CassandraStore) -> None:
+        """Uses an open keyspace, which others close; `loading` is the way to one."""
+        self.partitions = store.partitions
+        self._session = store.session
+        self._events = CassandraEventStore(store)
+        self._positions = CassandraPositions(store)
+        self._log = CassandraEventLog(store, self._positions)
+        self._ends = [0] * store.partitions
+        self._heads: dict[str, Head] = {}
+
+    async def begin(self) -> None:
+        """Marks the keyspace as being restored.
+
+        Raises:
+            NotEmptyError: It has events or entries of the log. Nothing was changed.
+            StoreUnavailableError: Nothing was changed, or only the mark was made.
+        """
+        if await self._events.heads(limit=1) or any(await self._log.ends()):
+            raise NotEmptyError(
+                "the keyspace has events; restore into a new one, or drop it first, also where a"
+                " restore was cut off"
+            )
+        table = self._session.table("store")
+        mark = f"UPDATE {table} SET restoring = true, store_id = ? WHERE only = ? IF EXISTS"
+        await self._session.decide((mark, (secrets.token_hex(16), _ONLY)))
+
+    async def records(self, entries: Sequence[LogEntry]) -> None:
+        """Stores records and puts them into the log.
+
+        Raises:
+            RestoreOrderError: A version or a sequence does not follow the one before.
+            StoreUnavailableError: Not all of them are there.
+            OutcomeUnknownError: The same, perhaps.
+        """
+        streams: dict[str, list[LogEntry]] = {}
+        for entry in entries:
+            streams.setdefault(entry.stream, []).append(entry)
+        await asyncio.gather(*[self._append(*stream) for stream in streams.items()])
+        partition_of = attrgetter("partition")
+        ordered = sorted(entries, key=attrgetter("partition", "sequence"))
+        for partition, group in groupby(ordered, partition_of):
+            await self._extend(partition, list(group))
+
+    async def commands(self, commands: Sequence[NumberedCommand]) -> None:
+        """Stores what is remembered of commands.
+
+        Raises:
+            RestoreOrderError: A command is there with other content, or its stream is behind it.
+            StoreUnavailableError: Not all of them are there.
+            OutcomeUnknownError: The same, perhaps.
+        """
+        streams: dict[str, list[CommandRow]] = {}
+        for _, stream, row in commands:
+            streams.setdefault(stream, []).append(row)
+        await asyncio.gather(*[self._remember(*stream) for stream in streams.items()])
+
+    async def verify(self) -> int:
+        """Reads every stream, and recomputes its chain; returns how many streams there are.
+
+        Raises:
+            ChainBrokenError: A record is not what was loaded.
+            RestoreOrderError: A stream is not as long as what was loaded.
+            StoreUnavailableError: Cassandra cannot read at the moment.
+        """
+        streams = list(self._heads)
+        for first in range(0, len(streams), APPEND_RECORDS):
+            some = streams[first : first + APPEND_RECORDS]
+            await asyncio.gather(*[self._verify(stream) for stream in some])
+        found = [head for head in await self._all_heads()]
+        if sorted(found) != sorted(streams):
+            raise RestoreOrderError(
+                f"{len(streams)} streams were loaded, and {len(found)} are there"
+            )
+        return len(streams)
+
+    async def finish(self, ancestors: Mapping[str, tuple[int, ...]]) -> None:
+        """Notes the stores that the events come from, and lets services open the keyspace.
+
+        Args:
+            ancestors: By store id, the ends of the log partitions up to which this store has the
+                same events.
+
+        Raises:
+            StoreUnavailableError: The keyspace stays marked.
+            OutcomeUnknownError: The same, perhaps.
+        """
+        await self._positions.flush()
+        insert = (
+            f"INSERT INTO {self._session.table('ancestors')} (only, store_id, ends)"
+            " VALUES (?, ?, ?)"
+        )
+        for store_id, ends in ancestors.items():
+            await self._session.write((insert, (_ONLY, store_id, list(ends))))
+        unmark = f"UPDATE {self._session.table('store')} SET restoring = ? WHERE only = ? IF EXISTS"
+        await self._session.decide((unmark, (None, _ONLY)))
+
+    async def close(self) -> None:
+        """Ends what it has begun."""
+        await self._positions.close()
+
+    async def _append(self, stream: str, entries: Sequence[LogEntry]) -> None:
+        for first in range(0, len(entries), APPEND_RECORDS):
+            some = entries[first : first + APPEND_RECORDS]
+            before = self._heads.get(stream, Head(0, GENESIS))
+            records = tuple([NewRecord(e.stream_version, e.type, e.encoded) for e in some])
+            chain = some[-1].encoded[-_CHAIN_HASH_BYTES:]
+            await self._stored(Append(stream, before.version, records, (), chain))
+            self._heads[stream] = Head(some[-1].stream_version, chain)
+
+    async def _remember(self, stream: str, rows: Sequence[CommandRow]) -> None:
+        head = self._heads.get(stream, Head(0, GENESIS))
+        for first in range(0, len(rows), APPEND_RECORDS):
+            some = tuple(rows[first : first + APPEND_RECORDS])
+            late = [row.command_id for row in some if row.last_version > head.version]
+            if late:
+                raise RestoreOrderError(
+                    f"{stream} ends at {head.version}, before command {late[0]}"
+                )
+            await self._stored(Append(stream, head.version, (), some, head.chain))
+
+    async def _stored(self, append: Append) -> None:
+        (outcome,) = await self._events.append([append])
+        if not isinstance(outcome, Stored):
+            raise RestoreOrderError(f"stream {append.stream} cannot be loaded: {outcome}")
+
+    async def _extend(self, partition: int, entries: Sequence[LogEntry]) -> None:
+        for first in range(0, len(entries), EXTEND_ENTRIES):
+            some = entries[first : first + EXTEND_ENTRIES]
+            end = self._ends[partition]
+            if [entry.sequence for entry in some] != [*range(end + 1, end + len(some) + 1)]:
+                raise RestoreOrderError(f"partition {partition} of the log has a gap after {end}")
+            await self._log.extend(partition, end, some)
+            self._ends[partition] = some[-1].sequence
+
+    async def _verify(self, stream: str) -> None:
+        version, chain = 0, GENESIS
+        while records := await self._events.read(stream, after=version, limit=READ_RECORDS):
+            read: list[StreamRecord] = list(records)
+            verify(stream, read, chain, version)
+            version, chain = read[-1].stream_version, read[-1].encoded[-_CHAIN_HASH_BYTES:]
+        if Head(version, chain) != self._heads[stream]:
+            raise RestoreOrderError(
+                f"{stream} ends at {version}, and was loaded up to {self._heads[stream].version}"
+            )
+
+    async def _all_heads(self) -> list[str]:
+        names: list[str] = []
+        after = ""
+        while heads := await self._events.heads(after=after, limit=READ_RECORDS):
+            names += [head.stream for head in heads]
+            after = heads[-1].stream
+        return names
+
+
+@asynccontextmanager
+async def loading(settings: StackSettings) -> AsyncIterator[CassandraLoader]:
+    """Opens a keyspace to be filled, and makes it where it does not exist.
+
+    Args:
+        settings: Which one; `partitions` are those of the backup.
+
+    Raises:
+        NotEmptyError: It has events. Nothing was changed.
+        StackSetupError: Cassandra cannot be reached, or the keyspace is otherwise.
+        StoreUnavailableError: Cassandra cannot answer at the moment.
+    """
+    store = await CassandraStore.open(settings, restoring=True)
+    loader = CassandraLoader(store)
+    try:
+        await loader.begin()
+        yield loader
+    finally:
+        await loader.close()
+        await store.close()
