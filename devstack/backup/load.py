@@ -29,18 +29,36 @@ class Batch(NamedTuple):
     commands: list[NumberedCommand]
 
 
+class LastCommands:
+    """How many of the last events of each stream are of one command."""
+
+    def __init__(self) -> None:
+        """Knows no stream yet."""
+        self._last: dict[str, tuple[str, int]] = {}
+
+    def note(self, stream: str, command_id: str) -> None:
+        """Notes the next event of a stream."""
+        self._last[stream] = command_id, self.count(stream, command_id) + 1
+
+    def count(self, stream: str, command_id: str) -> int:
+        """Returns how many of the last events are of this command; 0 where the last is not."""
+        last, count = self._last.get(stream, ("", 0))
+        return count if last == command_id else 0
+
+
 class Chains:
-    """Checks that every stream's versions have no gap and its chain holds."""
+    """Checks that every stream's versions have no gap and its chain holds.
+
+    Attributes:
+        heads: By stream, its last version and chain hash.
+        last_commands: Whose the last events are.
+    """
 
     def __init__(self) -> None:
         """Begins with no stream."""
-        self._heads: dict[str, tuple[int, bytes]] = {}
+        self.heads: dict[str, tuple[int, bytes]] = {}
+        self.last_commands = LastCommands()
         self._ends: dict[int, int] = {}
-
-    @property
-    def streams(self) -> int:
-        """How many streams were seen."""
-        return len(self._heads)
 
     def entry(self, item: Item, where: str) -> LogEntry:
         """Checks one record and returns it in its place in the log.
@@ -51,7 +69,7 @@ class Chains:
         partition, sequence = PLACE.unpack_from(item.content)
         encoded = item.content[PLACE.size :]
         record = EventRecord.FromString(encoded)
-        version, chain = self._heads.get(record.stream, (0, GENESIS))
+        version, chain = self.heads.get(record.stream, (0, GENESIS))
         if record.stream_version != version + 1:
             raise DamagedBackupError(
                 f"{where}: stream {record.stream!r} goes on at version {record.stream_version} "
@@ -65,8 +83,9 @@ class Chains:
                 f"{where}: the chain of stream {record.stream!r} does not hold at version "
                 f"{record.stream_version}"
             )
-        self._heads[record.stream] = (record.stream_version, chain)
+        self.heads[record.stream] = (record.stream_version, chain)
         self._ends[partition] = sequence
+        self.last_commands.note(record.stream, record.command_id)
         return LogEntry(
             partition, sequence, record.stream, record.stream_version, record.type, encoded
         )
@@ -83,10 +102,15 @@ class Chains:
 
 
 class Checked(NamedTuple):
-    """A sound backup: its manifest, and how many streams it holds."""
+    """A sound backup: its manifest, and the streams that it holds."""
 
     manifest: Manifest
-    streams: int
+    chains: Chains
+
+    @property
+    def streams(self) -> int:
+        """How many streams it holds."""
+        return len(self.chains.heads)
 
 
 def check(folder: Path, advance: Callable[[int], None] = lambda count: None) -> Checked:
@@ -103,7 +127,7 @@ def check(folder: Path, advance: Callable[[int], None] = lambda count: None) -> 
     manifest, chains = read_manifest(folder), Chains()
     for batch in batches(folder, manifest, chains):
         advance(len(batch.entries))
-    return Checked(manifest, chains.streams)
+    return Checked(manifest, chains)
 
 
 def batches(folder: Path, manifest: Manifest, chains: Chains | None = None) -> Iterator[Batch]:

@@ -17,6 +17,10 @@ from eventspine.storage.sqlite.restore import SqliteLoader
 POLL_SECONDS = 0.1
 
 
+class UnfitBackupError(Exception):
+    """A backup is sound, and cannot be restored there. Nothing was touched."""
+
+
 class Restored(NamedTuple):
     """What a restore brought back."""
 
@@ -40,17 +44,30 @@ async def restore_backup(folder: Path, db: Path, domains: Sequence[Domain]) -> R
     Raises:
         NoBackupError: The folder holds no finished backup. Nothing was touched.
         DamagedBackupError: Names the segment and record. Nothing was touched.
+        UnfitBackupError: Its log has several partitions. Nothing was touched.
         NotEmptyError: The store has events. Nothing was changed.
         OwnedError: Another process has the file open. Nothing was changed.
         StoreFormatError: The file is no store, or cannot be made. Nothing was changed.
     """
-    checked = _check(folder)
+    checked = check_backup(folder)
+    partitions = len(checked.manifest.ends)
+    if partitions > 1:
+        raise UnfitBackupError(
+            f"the backup's log has {partitions} partitions, and a file has one; restore it into a"
+            " keyspace, with --stack"
+        )
     commands = await _load_or_delete(folder, db, checked.manifest)
     views = await build_views(domains, db)
     return Restored(sum(checked.manifest.ends), checked.streams, commands, views)
 
 
-def _check(folder: Path) -> Checked:
+def check_backup(folder: Path) -> Checked:
+    """Reads and checks a whole backup, and shows how far it is.
+
+    Raises:
+        NoBackupError: The folder holds no finished backup.
+        DamagedBackupError: Names the segment and record.
+    """
     total = sum(read_manifest(folder).ends)
     with progress_bar("checking the backup", total) as bar:
         return check(folder, bar.advance)

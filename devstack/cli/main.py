@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from devstack.cli import conformance, contract, dev, edge, events, operate, schema, views
+from devstack.cli import backups, conformance, contract, dev, edge, events, operate, schema, views
 from devstack.cli.failure import EXIT_INTERRUPTED, CommandLineError
 
 app = typer.Typer(
@@ -29,8 +29,8 @@ for command in (
     views.rows,
     operate.verify,
     operate.audit,
-    operate.backup,
-    operate.restore,
+    backups.backup,
+    backups.restore,
     operate.doctor,
     schema.schema,
     operate.new,

@@ -1,4 +1,4 @@
-"""`eventspine verify`, `audit`, `backup`, `restore`, `doctor`, `new`, `import`: to keep it well."""
+"""`eventspine verify`, `audit`, `doctor`, `new`, `import`: to keep it well."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from devstack.cli.connection import DEFAULT_ADDRESS, Address, Json, as_data, connected, line
-from devstack.cli.dev import Domains, run_loop
+from devstack.cli.dev import run_loop
 from devstack.cli.failure import EXIT_FOUND, EXIT_UNREACHABLE, stop
 from devstack.cli.lazy import lazily
 
@@ -19,8 +19,6 @@ else:
     admin_pb2_grpc = lazily("eventspine.v1.admin_pb2_grpc")
 
 imports = typer.Typer(no_args_is_help=True, help="Bring real data into a platform.")
-
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the backup.")]
 
 
 def verify(
@@ -88,79 +86,6 @@ def _verdict(last: admin_pb2.AuditResponse) -> str:
     if last.missing_records:
         found += f"; missing: {last.missing_records:,}, sent again: {last.republished_records:,}"
     return f"{verdict} ({found})"
-
-
-def backup(folder: Folder, address: Address = DEFAULT_ADDRESS, as_json: Json = False) -> None:
-    """Back up a running platform; into the same folder again, only what has moved."""
-    from devstack.backup.save import OtherStoreError, save
-    from devstack.backup.segment import DamagedBackupError
-    from devstack.progress_bar import progress_bar
-    from eventspine.storage.errors import OwnedError
-
-    with connected(address) as channel:
-        stub = admin_pb2_grpc.AdminServiceStub(channel)
-        ends = stub.GetStatus(admin_pb2.GetStatusRequest()).ends
-        total = sum(end.sequence for end in ends)
-        try:
-            with progress_bar("backup", total) as bar:
-                saved = save(stub, folder, advance=lambda done, left: bar.at(total - left))
-        except (OtherStoreError, DamagedBackupError) as error:
-            stop(str(error), EXIT_FOUND)
-        except OwnedError as error:
-            stop(str(error), EXIT_UNREACHABLE)
-        except OSError as error:
-            stop(f"cannot write the backup: {error}", EXIT_UNREACHABLE)
-    facts = {
-        "folder": str(folder),
-        "records": saved.records,
-        "commands": saved.commands,
-        "bytes": saved.size,
-        "ends": list(saved.manifest.ends),
-        "segments": len(saved.manifest.segments),
-    }
-    if as_json:
-        typer.echo(line(facts))
-        return
-    held = sum(saved.manifest.ends)
-    typer.echo(
-        f"{saved.records:,} events and {saved.commands:,} commands added ({saved.size:,} bytes); "
-        f"{folder} now holds {held:,} events in {len(saved.manifest.segments)} segments"
-    )
-
-
-def restore(
-    folder: Folder,
-    db: Annotated[Path, typer.Option(help="The SQLite file to make; it must not hold events.")],
-    domain: Domains = None,
-    as_json: Json = False,
-) -> None:
-    """Restore a backup into an empty store: verify every stream, and build the views anew."""
-    from devstack.backup.manifest import NoBackupError
-    from devstack.backup.restore import restore_backup
-    from devstack.backup.segment import DamagedBackupError
-    from eventspine.process.domains import SHIPPED, find_domains
-    from eventspine.storage.errors import NotEmptyError, RestoreOrderError
-
-    async def work() -> None:
-        restored = await restore_backup(folder, db, find_domains((*SHIPPED, *(domain or ()))))
-        facts = {"db": str(db), **restored._asdict()}
-        if as_json:
-            typer.echo(line(facts))
-            return
-        typer.echo(
-            f"{restored.records:,} events of {restored.streams:,} streams and "
-            f"{restored.commands:,} commands restored into {db}; every version and chain verified, "
-            f"{restored.views} views built"
-        )
-
-    try:
-        run_loop(work())
-    except (DamagedBackupError, NoBackupError, NotEmptyError) as error:
-        stop(str(error), EXIT_FOUND)
-    except RestoreOrderError as error:
-        stop(f"the backup is damaged: {error}", EXIT_FOUND)
-    except OSError as error:
-        stop(f"cannot restore: {error}", EXIT_UNREACHABLE)
 
 
 def doctor(

@@ -3,6 +3,9 @@
 It listens first, and its health says NOT_SERVING until its store is open. Asked to stop, it says
 NOT_SERVING again and goes on answering while load balancers notice; then streams end, calls finish,
 what was taken in is stored, and the store is closed. Asked a second time, it ends at once.
+
+Where the store was replaced by a restore, it does the same and begins again: what it knows of the
+old one would be wrong of the new.
 """
 
 import asyncio
@@ -11,6 +14,7 @@ import signal
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from typing import Any
 
 from eventspine.domain.declared import Declarations
 from eventspine.process.composition import Composition, Part, Site, site_over, system_now_us
@@ -22,6 +26,7 @@ from eventspine.rpc.host import Host
 from eventspine.rpc.observe import CallCounts
 from eventspine.rpc.tls import Tls
 from eventspine.storage.connect import Backend
+from eventspine.storage.errors import BusSetupError, StackSetupError, StoreUnavailableError
 
 _log = logging.getLogger("eventspine.process")
 
@@ -53,6 +58,13 @@ class Plan:
     now_us: Callable[[], int] = system_now_us
 
 
+LOOK_SECONDS = 2.0
+"""How often to look whether the store is still the one that was opened."""
+
+AGAIN_SECONDS = 1.0
+"""How long to wait before a store that is being restored is opened again."""
+
+
 async def serve(plan: Plan, listening: Callable[[str], None]) -> None:
     """Serves until the process is asked to stop, by SIGTERM or SIGINT.
 
@@ -66,6 +78,20 @@ async def serve(plan: Plan, listening: Callable[[str], None]) -> None:
         StoreUnavailableError: The store cannot be read. All that was opened is closed again.
     """
     asked = _asked_to_stop()
+    await _serve_once(plan, listening, asked)
+    while not asked.is_set():
+        try:
+            await _serve_once(plan, listening, asked)
+        except (StackSetupError, BusSetupError, StoreUnavailableError) as error:
+            _log.warning("the store cannot be opened again yet: %s", error)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(AGAIN_SECONDS):
+                    await asked.wait()
+    _say("stopped")
+
+
+async def _serve_once(plan: Plan, listening: Callable[[str], None], asked: asyncio.Event) -> None:
+    """Serves one store, until the process is asked to stop or the store is another one."""
     counts = CallCounts()
     host = Host(address=plan.settings.address, tls=plan.tls, counts=counts)
     async with AsyncExitStack() as ending:
@@ -79,17 +105,32 @@ async def serve(plan: Plan, listening: Callable[[str], None]) -> None:
             with suppress(asyncio.CancelledError):
                 await starting
             return
-        starting.result()
+        backend = starting.result()
         _say(f"serves on {address}")
         listening(address)
-        await asked.wait()
+        replaced = asyncio.create_task(_replaced(backend), name="look at the store")
+        await _first(replaced, asked)
         await host.drain()
-        _say(f"asked to stop; goes on answering for {plan.settings.drain_seconds:g} s")
-        await asyncio.sleep(plan.settings.drain_seconds)
-    _say("stopped")
+        if asked.is_set():
+            _say(f"asked to stop; goes on answering for {plan.settings.drain_seconds:g} s")
+            await asyncio.sleep(plan.settings.drain_seconds)
+        else:
+            _log.warning("the store was replaced by another one, beginning again")
+        replaced.cancel()
 
 
-async def _start(plan: Plan, host: Host, counts: CallCounts, ending: AsyncExitStack) -> None:
+async def _replaced(backend: Backend) -> None:
+    """Returns when the store is another one than was opened."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        try:
+            if not await backend.is_current():
+                return
+        except Exception:
+            _log.exception("a defect: the store cannot be looked at, trying again")
+
+
+async def _start(plan: Plan, host: Host, counts: CallCounts, ending: AsyncExitStack) -> Backend:
     backend = await plan.open_backend()
     ending.push_async_callback(backend.close)
     site = site_over(plan.declarations, backend, tenant=plan.settings.tenant, now_us=plan.now_us)
@@ -104,13 +145,14 @@ async def _start(plan: Plan, host: Host, counts: CallCounts, ending: AsyncExitSt
         ending.push_async_callback(metrics.stop)
         await metrics.start()
     await run_behind(host, [composition], ending, plan.settings.grace_seconds)
+    return backend
 
 
-async def _first(starting: "asyncio.Task[None]", asked: asyncio.Event) -> None:
-    """Waits until the start is done or the process is asked to stop."""
+async def _first(work: "asyncio.Task[Any]", asked: asyncio.Event) -> None:
+    """Waits until some work is done or the process is asked to stop."""
     waiting = asyncio.create_task(asked.wait(), name="wait to be asked to stop")
     try:
-        await asyncio.wait((starting, waiting), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((work, waiting), return_when=asyncio.FIRST_COMPLETED)
     finally:
         waiting.cancel()
 

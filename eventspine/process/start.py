@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from eventspine.domain.declare import declare
 from eventspine.domain.errors import DeclarationError
@@ -29,13 +29,12 @@ from eventspine.process.read_settings import (
 )
 from eventspine.process.serving import Plan, serve
 from eventspine.process.settings import ProcessSettings, SettingsError
+from eventspine.process.stack_settings import SETTINGS_FILE
 from eventspine.rpc import logs
 from eventspine.rpc.host import PortTakenError
 from eventspine.rpc.tls import CertificateError, Tls, read_tls
 from eventspine.storage.errors import BusSetupError, StackSetupError, StoreUnavailableError
 from eventspine.storage.stack import StackSettings
-
-SETTINGS_FILE: Final = f"{PREFIX}SETTINGS"
 
 
 def start(service: Service, arguments: Sequence[str] | None) -> NoReturn:

@@ -37,6 +37,11 @@ async def _nothing() -> None:
     """Closes what needs no closing."""
 
 
+async def _always() -> bool:
+    """Nobody else can replace the store."""
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
     """The ports of one open store.
@@ -48,6 +53,8 @@ class Backend:
             auditor only verifies, and keeps its mark in memory.
         hints: What repair needs. None where the store sequences as it appends: nothing can be lost
             between the two.
+        is_current: Tells whether the store that is there is still the one that was opened; not
+            after a restore in its place. A store that cannot be asked is.
         closing: Closes the store.
     """
 
@@ -61,6 +68,7 @@ class Backend:
     sequences_on_append: bool
     audits: AuditStore | None = None
     hints: HintStore | None = None
+    is_current: Callable[[], Awaitable[bool]] = _always
     closing: Callable[[], Awaitable[None]] = _nothing
 
     async def close(self) -> None:
@@ -160,5 +168,6 @@ async def open_stack(
             sequences_on_append=False,
             audits=CassandraAuditStore(store),
             hints=CassandraHintStore(store),
+            is_current=store.is_current,
             closing=opened.pop_all().aclose,
         )

@@ -1,4 +1,4 @@
-"""Loads a backup into an empty keyspace; promise: all of it as it was, or a keyspace that is refused.
+"""Loads a backup into an empty keyspace; promise: all of it as it was, or it is refused.
 
 From the first step to the last the keyspace is marked, and it has an id that no process knows: a
 service opens it only when all is there. Events go in as appends do, so that each version is checked
@@ -165,9 +165,7 @@ class CassandraLoader:
             some = tuple(rows[first : first + APPEND_RECORDS])
             late = [row.command_id for row in some if row.last_version > head.version]
             if late:
-                raise RestoreOrderError(
-                    f"{stream} ends at {head.version}, before command {late[0]}"
-                )
+                raise RestoreOrderError(f"{stream} ends before command {late[0]}")
             await self._stored(Append(stream, head.version, (), some, head.chain))
 
     async def _stored(self, append: Append) -> None:

@@ -53,8 +53,8 @@ class CassandraStore:
             row = await _fixed(session, settings)
             if row.restoring and not restoring:
                 raise StackSetupError(
-                    f"keyspace {settings.keyspace} is being restored; start again when that is done,"
-                    " or drop it where the restore was cut off, and restore again"
+                    f"keyspace {settings.keyspace} is being restored; start again when that is"
+                    " done, or drop it where the restore was cut off, and restore again"
                 )
             return cls(
                 session=session,
