@@ -22,7 +22,7 @@ DB ?= var/flights-$(DAYS)-days.db
 MATRIX_TESTS := -k "not sqlite and not envoy and not stack and not fault" tests/contract/test_golden_messages.py \
   tests/contract/test_old_events.py tests/journey/test_conformance.py
 
-.PHONY: help run test test-stack test-faults test-clients test-matrix stack stack-down check bench bench-stack format lock image clean
+.PHONY: help run test test-stack test-faults drill test-clients test-matrix stack stack-down check bench bench-stack format lock image clean
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ test-stack: $(VENV)/.ready ## Run the tests on real Cassandra and Kafka (needs J
 
 test-faults: $(VENV)/.ready ## Strike the real stack down under load, 40 times, and check that nothing is lost (FAULTS=n, SEED=n)
 	FAULTS=$(FAULTS) SEED=$(SEED) $(BIN)/python -m pytest -q -s -m kills tests/faults
+
+drill: $(VENV)/.ready ## Lose a node, then a whole keyspace twice, and bring all of it back, timed
+	$(BIN)/python -m devstack.drill
 
 test-clients: $(VENV)/.ready ## Build the clients in Go, Java and TypeScript and run their tests
 	$(BIN)/python -m pytest -q -m clients tests/clients

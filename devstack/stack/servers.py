@@ -11,6 +11,7 @@ from typing import Final, Self
 from devstack.stack import cassandra, kafka
 from devstack.stack.cassandra import Coming, CommitLogSync
 from devstack.stack.child import Child, ChildSpec
+from devstack.stack.errors import ChildFailedError
 from devstack.stack.home import Home
 from devstack.stack.jars import Release, fetched
 from devstack.stack.java import find_java
@@ -18,6 +19,8 @@ from devstack.stack.layout import Layout, check_counts, layout_of
 from devstack.stack.leftovers import stop_leftovers
 
 WATCH_SECONDS: Final = 0.5
+REPLACE_ATTEMPTS: Final = 4
+REPLACE_PAUSE_SECONDS: Final = 5.0
 JOINED: Final = "joined"
 """The file that says that the nodes of a state folder have formed their cluster."""
 
@@ -166,10 +169,19 @@ class Servers:
         node = next(node for node in self.nodes() if node.name == name)
         child = self.children[name]
         await child.kill()
-        await asyncio.to_thread(shutil.rmtree, child.spec.folder / "data")
         java = Path(child.spec.argv[0])
         child.spec = self._node_spec(java, node, Coming.REPLACING)
-        await child.restart()
+        for attempt in range(1, REPLACE_ATTEMPTS + 1):
+            await asyncio.to_thread(shutil.rmtree, child.spec.folder / "data", ignore_errors=True)
+            try:
+                await child.restart()
+                break
+            except ChildFailedError:
+                # The others refuse it as long as they take the old one to be alive.
+                if attempt == REPLACE_ATTEMPTS:
+                    raise
+                self._say(f"{name} is not taken in yet, trying again")
+                await asyncio.sleep(REPLACE_PAUSE_SECONDS)
         child.spec = self._node_spec(java, node, Coming.AGAIN)
 
     async def _start_brokers(self, java: Path) -> None:

@@ -33,6 +33,9 @@ _LOCK_SECONDS = 180
 _INSIST_SECONDS = 60
 """How long a change of unknown outcome is made again; a good deal less than the lock holds."""
 
+_AGREE_SECONDS = 150
+"""How long nodes may take to agree on a schema; less than the lock holds."""
+
 _VISIBLE_SECONDS = 20
 
 _POLL_SECONDS = 0.3
@@ -246,8 +249,12 @@ async def _define(session: CassandraSession, cql: str) -> None:
     Raises:
         StackSetupError: This program has not the right to, or the nodes do not agree.
     """
+    end = asyncio.get_running_loop().time() + _AGREE_SECONDS
     try:
         agreed = await _insist(partial(session.define, cql))
+        while not agreed and asyncio.get_running_loop().time() < end:
+            # A node that has missed a change asks the others for it after a minute.
+            agreed = await _insist(partial(session.define, cql))
     except (StoreUnavailableError, OutcomeUnknownError) as error:
         raise StackSetupError(
             f"the schema of {session.keyspace} cannot be changed: {error}; apply the output of"
