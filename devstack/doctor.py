@@ -13,6 +13,7 @@ from eventspine.rpc.address import AddressError, split_address
 
 SQLITE_MIN = (3, 35, 0)
 FREE_BYTES_MIN = 2**30
+ASK_SECONDS = 3.0
 EXTRAS = (
     ("kafka", "confluent-kafka", "the event bus on Kafka"),
     ("cassandra", "cassandra-driver", "the event store on Cassandra"),
@@ -37,7 +38,7 @@ def examine(*, address: str, db: Path | None, stack: bool = False) -> list[Findi
         _flights(),
         _disk(db.parent if db is not None else Path()),
         *_stack(wanted=stack),
-        _listening(address),
+        *_listening(address),
         *([_file(db)] if db is not None else []),
     ]
 
@@ -97,7 +98,7 @@ def _disk(folder: Path) -> Finding:
     return Finding("disk", "ok", text)
 
 
-def _listening(address: str) -> Finding:
+def _listening(address: str) -> list[Finding]:
     try:
         with socket.create_connection(split_address(address), timeout=1):
             taken = True
@@ -105,9 +106,27 @@ def _listening(address: str) -> Finding:
         taken = False
     except (OSError, AddressError) as error:
         text = f"cannot be reached: {error}"
-        return Finding(f"address {address}", "missing", text)
-    text = "something listens here" if taken else "free; start a platform with `eventspine dev`"
-    return Finding(f"address {address}", "ok" if taken else "note", text)
+        return [Finding(f"address {address}", "missing", text)]
+    if not taken:
+        text = "free; start a platform with `eventspine dev`"
+        return [Finding(f"address {address}", "note", text)]
+    return [Finding(f"address {address}", "ok", "something listens here"), *_durability(address)]
+
+
+def _durability(address: str) -> list[Finding]:
+    """Asks a platform what its acknowledgements mean, and what makes them mean less."""
+    import grpc
+
+    from eventspine.v1.admin_pb2 import GetStatusRequest
+    from eventspine.v1.admin_pb2_grpc import AdminServiceStub
+
+    with grpc.insecure_channel(address) as channel:
+        try:
+            status = AdminServiceStub(channel).GetStatus(GetStatusRequest(), timeout=ASK_SECONDS)
+        except grpc.RpcError:
+            return [Finding("durability", "note", "what listens there is no platform")]
+    weak = [Finding("durability", "warning", text) for text in status.durability_weaknesses]
+    return [Finding("durability", "ok", status.durability), *weak]
 
 
 def _file(db: Path) -> Finding:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Finding(NamedTuple):
-    """One thing looked at. `verdict` is `ok`, `missing` (something will not work) or `note`."""
+    """One thing looked at; `verdict` is `ok`, `missing` (it will not work), `warning` or `note`."""
 
     subject: str
     verdict: str

@@ -106,6 +106,7 @@ class AdminService:
             tenant=self._tenant,
             ends=places(await self._backend.log.ends()),
             durability=identity.durability,
+            durability_weaknesses=identity.weaknesses,
             version=self._version,
             ancestors=[
                 pb.AncestorStore(store_id=store_id, ends=places(ends))

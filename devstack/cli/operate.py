@@ -18,6 +18,8 @@ else:
     admin_pb2 = lazily("eventspine.v1.admin_pb2")
     admin_pb2_grpc = lazily("eventspine.v1.admin_pb2_grpc")
 
+_MARKS = {"ok": "ok     ", "missing": "MISSING", "note": "note   ", "warning": "WARNING"}
+
 imports = typer.Typer(no_args_is_help=True, help="Bring real data into a platform.")
 
 
@@ -104,8 +106,7 @@ def doctor(
         if as_json:
             typer.echo(line(finding._asdict()))
         else:
-            mark = {"ok": "ok     ", "missing": "MISSING", "note": "note   "}[finding.verdict]
-            typer.echo(f"{mark} {finding.subject}: {finding.text}")
+            typer.echo(f"{_MARKS[finding.verdict]} {finding.subject}: {finding.text}")
     if any(finding.verdict == "missing" for finding in findings):
         raise typer.Exit(EXIT_FOUND)
 

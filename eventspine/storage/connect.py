@@ -7,6 +7,7 @@ from pathlib import Path
 
 from eventspine.domain.declared import ViewDeclaration
 from eventspine.storage.bus import LocalBus
+from eventspine.storage.identity import StoreIdentity
 from eventspine.storage.memory.events import MemoryEventStore, memory_identity
 from eventspine.storage.memory.hints import MemoryAuditStore, MemoryHintStore
 from eventspine.storage.memory.log import MemoryEventLog
@@ -19,7 +20,6 @@ from eventspine.storage.ports import (
     EventLog,
     EventStore,
     HintStore,
-    Identity,
     SnapshotStore,
     ViewRegistry,
     ViewStore,
@@ -64,7 +64,7 @@ class Backend:
     views: ViewStore
     registry: ViewRegistry
     bus: Bus
-    identity: Identity
+    identity: StoreIdentity
     sequences_on_append: bool
     audits: AuditStore | None = None
     hints: HintStore | None = None

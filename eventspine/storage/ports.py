@@ -4,7 +4,7 @@ Each port has one suite in `tests/storage/` that every backend runs. All methods
 the process's one event loop; none may be called from another thread.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol, Self
 
 from eventspine.storage.records import (
@@ -366,33 +366,4 @@ class Bus(Protocol):
         Of all processes that ask, each partition belongs to one, but for a moment in which the one
         before may not know yet that it has lost it: what it writes must be fenced by the store.
         """
-        ...
-
-
-class Identity(Protocol):
-    """What the store is."""
-
-    @property
-    def backend(self) -> str:
-        """The kind of store: `memory`, `sqlite` or `cassandra`."""
-        ...
-
-    @property
-    def location(self) -> str:
-        """Where it is kept; empty for `memory`."""
-        ...
-
-    @property
-    def durability(self) -> str:
-        """What an acknowledgement means, in words."""
-        ...
-
-    @property
-    def store_id(self) -> str:
-        """This store's own id."""
-        ...
-
-    @property
-    def ancestors(self) -> Mapping[str, tuple[int, ...]]:
-        """The stores it was restored from, each with the log ends up to which events are equal."""
         ...

@@ -5,9 +5,9 @@ which consistency it is written are decided once, by the first process, in one c
 """
 
 import secrets
-from contextlib import suppress
 from dataclasses import dataclass
 
+from eventspine.storage.cassandra.durability import read_durability
 from eventspine.storage.cassandra.failures import StatementRefusedError
 from eventspine.storage.cassandra.schema import prepare_schema
 from eventspine.storage.cassandra.session import CassandraSession
@@ -50,6 +50,7 @@ class CassandraStore:
         session = await CassandraSession.open(settings)
         try:
             replication = await prepare_schema(session, settings)
+            durability = await read_durability(session, settings.consistency, replication)
             row = await _fixed(session, settings)
             if row.restoring and not restoring:
                 raise StackSetupError(
@@ -64,7 +65,8 @@ class CassandraStore:
                 identity=StoreIdentity(
                     backend="cassandra",
                     location=f"{','.join(settings.contact_points)}/{settings.keyspace}",
-                    durability=await _durability(session, settings.consistency, replication),
+                    durability=durability.words,
+                    weaknesses=durability.weaknesses,
                     store_id=row.store_id,
                     ancestors=await _ancestors(session),
                 ),
@@ -152,24 +154,3 @@ async def _ancestors(session: CassandraSession) -> dict[str, tuple[int, ...]]:
         f"SELECT store_id, ends FROM {session.table('ancestors')} WHERE only = ?", (_ONLY,)
     )
     return {store_id: tuple(ends) for store_id, ends in rows}
-
-
-async def _durability(
-    session: CassandraSession, consistency: str, replication: dict[str, int]
-) -> str:
-    replicas = ", ".join(f"{count} in {name}" for name, count in sorted(replication.items()))
-    words = f"an acknowledged event is on a {consistency} of its replicas ({replicas})"
-    rows = []
-    # A role may lack the right to read it; only the node that answers is asked.
-    with suppress(StoreUnavailableError, StatementRefusedError):
-        rows = await session.read(
-            "SELECT value FROM system_views.settings WHERE name = 'commitlog_sync'"
-        )
-    if not rows:
-        return words
-    kept = {
-        "periodic": "in memory, and on the disk some seconds later",
-        "batch": "in its commit log on the disk",
-        "group": "in its commit log on the disk",
-    }.get(rows[0][0], "as its commit log says")
-    return f"{words}, each of which has it {kept} (commitlog_sync: {rows[0][0]})"

@@ -27,6 +27,7 @@ def memory_identity() -> StoreIdentity:
         backend="memory",
         location="",
         durability="kept in memory: an acknowledged event is gone when the process ends",
+        weaknesses=("nothing is kept; start it with a file (`eventspine dev --db FILE`)",),
         store_id=secrets.token_hex(16),
         ancestors={},
     )
