@@ -16,6 +16,7 @@ import {
 import { file_bank_v1_account } from "../gen/bank/v1/account_pb.js";
 import { file_bank_v1_views } from "../gen/bank/v1/views_pb.js";
 import { file_eventspine_v1_admin } from "../gen/eventspine/v1/admin_pb.js";
+import { file_eventspine_v1_change } from "../gen/eventspine/v1/change_pb.js";
 import { file_eventspine_v1_command } from "../gen/eventspine/v1/command_pb.js";
 import { file_eventspine_v1_query } from "../gen/eventspine/v1/query_pb.js";
 import { file_eventspine_v1_record } from "../gen/eventspine/v1/record_pb.js";
@@ -33,6 +34,7 @@ const registry = createRegistry(
   file_bank_v1_account,
   file_bank_v1_views,
   file_eventspine_v1_admin,
+  file_eventspine_v1_change,
   file_eventspine_v1_command,
   file_eventspine_v1_query,
   file_eventspine_v1_record,
