@@ -10,7 +10,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import calls, commands, deliveries, encodings, history, platform_figures, report, streams
+from bench import (
+    calls,
+    commands,
+    deliveries,
+    edge,
+    encodings,
+    history,
+    platform_figures,
+    report,
+    streams,
+)
 from bench.report import FOLDER, Found, say
 from eventspine.process.loop import settle_collector
 
@@ -21,6 +31,7 @@ PARTS: dict[tuple[str, ...], Callable[[Path], list[Found]]] = {
     ("P9",): history.folds,
     ("P11",): history.rebuilds,
     ("P13",): streams.catch_up,
+    ("P1", "P2", "P21"): edge.through_envoy,
     ("P14",): deliveries.deliveries,
     ("P20", "BULK"): calls.over_grpc,
     ("P22",): encodings.encodings,

@@ -11,13 +11,17 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 from grpc import aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from bank.v1 import account_pb2 as pb
 from devstack.cli.dev import run_loop
 from devstack.embedded import Embedded
 from eventspine.process.domains import SHIPPED, find_domains
+from eventspine.v1.command_pb2 import CommandResult
 
 Answer = Callable[[str], Awaitable[str]]
 Server = AbstractAsyncContextManager[tuple[str, Answer]]
@@ -38,6 +42,7 @@ def main() -> None:
         "platform": platform,
         "echo": echo,
         "stream": stream,
+        "typed": typed,
         "push": push,
         "sockets": sockets,
     }
@@ -77,6 +82,57 @@ async def stream(messages: Path) -> AsyncIterator[tuple[str, Answer]]:
     method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_stream_rpc_method_handler(handler)
     async with _bare("Call", method) as address:
         yield address, _no_answer
+
+
+@asynccontextmanager
+async def typed(messages: Path) -> AsyncIterator[tuple[str, Answer]]:
+    """The platform's own methods, typed, that store nothing; a subscription of ready messages."""
+    ready = _ready(messages)
+
+    async def deposit(
+        request: pb.DepositRequest, context: aio.ServicerContext[Any, Any]
+    ) -> pb.DepositResponse:
+        result = CommandResult(stream=f"account/{request.account_id}", last_version=1)
+        return pb.DepositResponse(result=result)
+
+    async def open_account(
+        request: pb.OpenAccountRequest, context: aio.ServicerContext[Any, Any]
+    ) -> pb.OpenAccountResponse:
+        return pb.OpenAccountResponse(result=CommandResult(stream=request.account_id))
+
+    async def subscribe(
+        request: bytes, context: aio.ServicerContext[bytes, bytes]
+    ) -> AsyncIterator[bytes]:
+        for message in ready:
+            yield message
+
+    def unary(handler: Any, request: Any, response: Any) -> Any:
+        return grpc.unary_unary_rpc_method_handler(
+            handler, request.FromString, response.SerializeToString
+        )
+
+    commands = {
+        "Deposit": unary(deposit, pb.DepositRequest, pb.DepositResponse),
+        "OpenAccount": unary(open_account, pb.OpenAccountRequest, pb.OpenAccountResponse),
+    }
+    queries: dict[str, Any] = {"Subscribe": grpc.unary_stream_rpc_method_handler(subscribe)}
+    server = aio.server(options=OPTIONS)
+    server.add_generic_rpc_handlers(
+        [
+            grpc.method_handlers_generic_handler("bank.v1.AccountCommands", commands),
+            grpc.method_handlers_generic_handler("eventspine.v1.QueryService", queries),
+        ]
+    )
+    healthy = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    for name in ("", "bank.v1.AccountCommands", "eventspine.v1.QueryService"):
+        await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}", _no_answer
+    finally:
+        await server.stop(0)
 
 
 @asynccontextmanager
