@@ -171,7 +171,7 @@ class World:
         broken = []
         for stream in sorted({*self.servers.events._records, *(entry.stream for entry in log)}):
             stored = await self.servers.events.read(stream, limit=100_000)
-            logged = [entry[2:] for entry in log if entry.stream == stream]
+            logged = [entry[2:5] for entry in log if entry.stream == stream]
             if [tuple(record) for record in stored] != logged:
                 versions = [entry[0] for entry in logged]
                 broken.append(f"{stream} is stored to {len(stored)}; the log has {versions}")
