@@ -253,14 +253,16 @@ class Rows:
     ) -> bool:
         """Tells whether no row was found because the build was retired meanwhile.
 
-        A build loses its progress with its rows. Its name may stay a while longer.
+        A build loses its progress with its rows; but the store may also be told of its progress a
+        little later. Before it loses them it is set aside, and its name may stay so a while longer.
         """
         if any(await self.backend.views.progress(build.build_id)):
             return False
-        if begun or any(place.sequence for place in result.progress):
-            return True
-        builds = await self.backend.registry.builds(view)
-        return all(known.number != build.number for known in builds.builds)
+        for known in (await self.backend.registry.builds(view)).builds:
+            if known.number == build.number:
+                aside = known.state == "building" and known.paused
+                return aside and (begun or any(place.sequence for place in result.progress))
+        return True
 
 
 class _Asked(NamedTuple):

@@ -285,9 +285,24 @@ async def test_a_list_ends_with_an_error_though_its_retired_build_is_not_forgott
     request = views.ListAccountBalancesRequest()
     reader = world.stream("ListAccountBalances", request, views.ListAccountBalancesResponse)
     await reader.next()
+    # As the processor retires it: set aside, deleted, and then forgotten.
+    await world.serve(BALANCES, Build(1, 1, "building", True), Build(2, 1, "serving", False))
     await world.backend.views.drop(f"{BALANCES}@1")
     with pytest.raises(CursorExpiredError, match="retired"):
         await reader.all()
+
+
+async def test_a_build_whose_progress_the_store_is_told_later_is_not_taken_for_retired(
+    world: World,
+) -> None:
+    await with_balances(world, 3)
+
+    async def none_yet(build_id: str) -> tuple[int, ...]:
+        return (0,) * 3
+
+    world.backend.views.progress = none_yet  # type: ignore[method-assign] # as of a store that is told later
+    found = await list_rows(world, view=BALANCES, key_prefix=["nobody"])
+    assert [row for batch in found for row in batch.rows] == []
 
 
 async def test_a_get_that_waits_for_a_token_answers_from_the_build_that_serves_then(
