@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from eventspine.storage.cassandra.migrations import MIGRATIONS, script
+from eventspine.storage.cassandra.failures import StatementRefusedError
+from eventspine.storage.cassandra.migrations import MIGRATIONS, record, script
 from eventspine.storage.cassandra.schema import prepare_schema
 from eventspine.storage.cassandra.session import CassandraSession, Verdict
 from eventspine.storage.cassandra.statements import Part
@@ -14,6 +15,8 @@ from eventspine.storage.cassandra.store import CassandraStore
 from eventspine.storage.errors import OutcomeUnknownError, StackSetupError
 from eventspine.storage.stack import StackSettings
 from tests.storage.cassandra_keyspace import drop, settings_for
+
+LOCK = "SELECT owner FROM {} WHERE number = 0"
 
 
 @pytest.fixture
@@ -82,6 +85,64 @@ async def test_changes_of_which_nobody_heard_are_made_again(settings: StackSetti
     assert forgetful.forgotten > 20
     await forgetful.close()
     await opened(replace(settings, create_schema=False))
+
+
+class Behind(CassandraSession):
+    """A session whose node does not know the lock's table at first, though it lists it."""
+
+    refused = 0
+
+    async def decide(self, *parts: Part) -> Verdict:
+        if self.refused < 3:
+            self.refused += 1
+            raise StatementRefusedError("table migrations does not exist")
+        return await super().decide(*parts)
+
+
+async def test_a_node_that_is_behind_with_the_schema_is_waited_for(settings: StackSettings) -> None:
+    behind = await Behind.open(settings)
+    await prepare_schema(behind, settings)
+    assert behind.refused == 3
+    await behind.close()
+    await opened(replace(settings, create_schema=False))
+
+
+class Reluctant(CassandraSession):
+    """A session whose first giving back of the lock is not carried out."""
+
+    lost = 0
+
+    async def decide(self, *parts: Part) -> Verdict:
+        if parts[0][0].startswith("DELETE") and not self.lost:
+            self.lost += 1
+            raise OutcomeUnknownError("a timeout")
+        return await super().decide(*parts)
+
+
+async def test_the_lock_is_given_back_although_a_try_was_lost(
+    settings: StackSettings, session: CassandraSession
+) -> None:
+    reluctant = await Reluctant.open(settings)
+    await prepare_schema(reluctant, settings)
+    await reluctant.close()
+    assert reluctant.lost == 1
+    assert not await session.read(LOCK.format(session.table("migrations")))
+
+
+async def test_nobody_waits_for_a_lock_that_nothing_is_left_to_do_under(
+    settings: StackSettings, session: CassandraSession
+) -> None:
+    await opened(settings)
+    migrations, last = session.table("migrations"), MIGRATIONS[-1]
+    await session.write((f"INSERT INTO {migrations} (number, owner) VALUES (0, 'another')", ()))
+    await session.write((f"DELETE FROM {migrations} WHERE number = ?", (last.number,)))
+    waiting = asyncio.create_task(opened(settings))
+    await asyncio.sleep(1)
+    assert not waiting.done()
+    await session.write((record(last, settings.keyspace), ()))
+    async with asyncio.timeout(30):
+        await waiting
+    assert await session.read(LOCK.format(migrations)) == [("another",)]
 
 
 async def test_what_operators_are_given_is_all_that_is_needed(

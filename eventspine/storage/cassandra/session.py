@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
+from cassandra import InvalidRequest
 from cassandra.cluster import NoHostAvailable, Session
 from cassandra.protocol import PreparedQueryNotFound, ResultMessage
+from cassandra.query import PreparedStatement
 
 from eventspine.storage.cassandra import cluster
 from eventspine.storage.cassandra.failures import read_error, write_error
@@ -17,6 +19,7 @@ Row = tuple[Any, ...]
 
 PAGE_ROWS = 1000
 _SCHEMA_SECONDS = 60.0
+_BEHIND_SECONDS = 5.0
 
 
 class Verdict(NamedTuple):
@@ -184,9 +187,13 @@ class CassandraSession:
             await asyncio.to_thread(self._session.execute, cql, timeout=_SCHEMA_SECONDS)
         except Exception as error:
             raise write_error(error, conditional=False) from error
+        return await self.agrees()
+
+    async def agrees(self, wait_seconds: float = _SCHEMA_SECONDS) -> bool:
+        """Waits until all nodes that are up have the same schema; False if they take too long."""
         control = self._session.cluster.control_connection
         return bool(
-            await asyncio.to_thread(control.wait_for_schema_agreement, wait_time=_SCHEMA_SECONDS)
+            await asyncio.to_thread(control.wait_for_schema_agreement, wait_time=wait_seconds)
         )
 
     async def route(self) -> None:
@@ -231,7 +238,7 @@ class CassandraSession:
         except PreparedQueryNotFound:
             # The node has forgotten it, and has done nothing.
             for cql in set(statements):
-                await asyncio.to_thread(self._session.prepare, cql)
+                await self._known(cql)
             return await self._wire.ask(
                 message, key=key, result_metadata=metadata, skip_nodes=skip_nodes
             )
@@ -249,8 +256,16 @@ class CassandraSession:
 
     async def _prepare_now(self, cql: str) -> Prepared:
         try:
-            prepared = Prepared(await asyncio.to_thread(self._session.prepare, cql))
+            statement = await self._known(cql)
         except Exception as error:
             raise read_error(error) from error
-        self._prepared[cql] = prepared
+        prepared = self._prepared[cql] = Prepared(statement)
         return prepared
+
+    async def _known(self, cql: str) -> PreparedStatement:
+        """Makes a statement known to the nodes, also where one is behind with the schema."""
+        try:
+            return await asyncio.to_thread(self._session.prepare, cql)
+        except InvalidRequest:
+            await self.agrees(_BEHIND_SECONDS)
+            return await asyncio.to_thread(self._session.prepare, cql)

@@ -33,8 +33,7 @@ async def prepare_view_tables(
         StoreUnavailableError: Cassandra cannot answer at the moment.
     """
     wanted = list(tables)
-    found = await asyncio.gather(*[_check(session, table) for table in wanted])
-    missing = [table for table, there in zip(wanted, found, strict=True) if not there]
+    missing = await _missing(session, wanted)
     if not missing:
         return
     if not create:
@@ -43,10 +42,18 @@ async def prepare_view_tables(
             f"keyspace {session.keyspace} lacks the tables {names}; apply the output of"
             " `eventspine schema`, or set create_schema"
         )
-    await define_alone(session, [within(table.cql, session.keyspace) for table in missing])
-    for table in missing:
+
+    async def lacking() -> list[str]:
         # Another program may have been quicker, with other declarations.
-        await _check(session, table)
+        tables = await _missing(session, wanted)
+        return [within(table.cql, session.keyspace) for table in tables]
+
+    await define_alone(session, lacking)
+
+
+async def _missing(session: CassandraSession, wanted: Sequence[ViewTable]) -> list[ViewTable]:
+    found = await asyncio.gather(*[_check(session, table) for table in wanted])
+    return [table for table, there in zip(wanted, found, strict=True) if not there]
 
 
 async def _check(session: CassandraSession, table: ViewTable) -> bool:
