@@ -78,6 +78,15 @@ def _server_killed(kind: str) -> Strike:
     return strike
 
 
+def _server_restarted(kind: str) -> Strike:
+    async def strike(cluster: Cluster, chance: random.Random) -> str:
+        child = cluster.child(kind, chance.choice((1, 2, 3)))
+        await child.restart()
+        return child.spec.name
+
+    return strike
+
+
 def _server_paused(kind: str) -> Strike:
     async def strike(cluster: Cluster, chance: random.Random) -> str:
         child = cluster.child(kind, chance.choice((1, 2, 3)))
@@ -156,11 +165,13 @@ FAULTS = (
     Fault("service paused", 4, _paused),
     Fault("service restarted", 2, _restarted),
     Fault("Cassandra node killed", 2, _server_killed("cassandra")),
+    Fault("Cassandra node restarted", 2, _server_restarted("cassandra")),
     Fault("Cassandra node paused", 3, _server_paused("cassandra")),
     Fault("Cassandra cluster killed", 1, _all_killed("cassandra")),
     Fault("services cut off from a node", 3, _cut_off),
     Fault("answers of a node lost", 4, _answers_lost),
     Fault("Kafka broker killed", 2, _server_killed("kafka")),
+    Fault("Kafka broker restarted", 2, _server_restarted("kafka")),
     Fault("Kafka broker paused", 3, _server_paused("kafka")),
     Fault("Kafka cluster killed", 1, _all_killed("kafka")),
     Fault("topics deleted while consumers lag", 1, _topics_deleted),
