@@ -156,7 +156,7 @@ def _connect(cluster: Cluster, settings: StackSettings, points: str) -> Session:
     except (NoHostAvailable, OSError) as error:
         # A datacenter that does not exist also ends here, once the nodes are known.
         if not nodes_of(cluster):
-            raise _no_connection(error, points) from error
+            raise _no_connection(error, settings, points) from error
     datacenters = nodes_of(cluster)
     found = ", ".join(sorted(datacenters))
     if wanted and wanted not in datacenters:
@@ -177,10 +177,15 @@ def nodes_of(cluster: Cluster) -> Counter[str]:
     return Counter(host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter)
 
 
-def _no_connection(error: Exception, points: str) -> StackSetupError:
+def _no_connection(error: Exception, settings: StackSettings, points: str) -> StackSetupError:
     causes = list(getattr(error, "errors", {}).values()) or [error]
     for cause in causes:
         if isinstance(cause, AuthenticationFailed):
+            if settings.cassandra_credentials is None:
+                return StackSetupError(
+                    f"Cassandra at {points} asks for credentials; set"
+                    " cassandra_credentials_username and cassandra_credentials_password"
+                )
             return StackSetupError(
                 f"Cassandra at {points} refuses the credentials; correct them ({cause})"
             )
