@@ -8,7 +8,8 @@ import asyncio
 import itertools
 import random
 from collections import Counter
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from grpc import StatusCode, aio
 
@@ -42,7 +43,7 @@ _TRY_AGAIN = {"ERROR_REASON_VIEW_BEHIND", "ERROR_REASON_ROW_NOT_FOUND"}
 
 
 class Clients:
-    """Writers, readers of their own writes, and subscribers.
+    """Writers, readers of their own writes, and subscribers; an async context manager.
 
     Attributes:
         history: What all of them saw.
@@ -71,13 +72,21 @@ class Clients:
         """How many answers there were so far."""
         return len(self.history.answered)
 
-    async def start(self) -> None:
-        """Begins to write, read and follow."""
+    async def __aenter__(self) -> Self:
         self._channel = aio.insecure_channel(self._address)
         work = [self._write() for _ in range(WRITERS)]
         work += [self._read(f"reader-{number}") for number in range(READERS)]
         self._working = [asyncio.create_task(one) for one in work]
         self._following = [asyncio.create_task(self._follow(one)) for one in self.followers]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
 
     def check(self) -> None:
         """Raises what ended one of them."""
