@@ -17,10 +17,6 @@ REPLICAS_MAX: Final = 3
 HEAP_MIB_ALONE: Final = 768
 HEAP_MIB_OF_MANY: Final = 512
 TOKENS: Final = 16
-RING_DELAY_MS: Final = 1_000
-JOINING_RING_DELAY_MS: Final = 5_000
-"""A node that joins gives up when no seed has answered for two of these; slow machines need it."""
-
 # Source: conf/jvm17-server.options of Cassandra 5.0.8.
 EXPORTS: Final = (
     *("java.base/jdk.internal.misc", "java.base/jdk.internal.ref", "java.base/sun.nio.ch"),
@@ -111,6 +107,14 @@ class Coming(StrEnum):
     NEW = "new"
     AGAIN = "again"
     REPLACING = "replacing"
+
+
+RING_DELAYS_MS: Final = {Coming.NEW: 5_000, Coming.AGAIN: 1_000, Coming.REPLACING: 20_000}
+"""A node that joins gives up when no seed has answered for so long; slow machines need it.
+
+The others come back to the address of the node that was ever more seldom while it is down: under
+load, one in its place is not answered for ten seconds and more.
+"""
 
 
 def node_spec(
@@ -225,7 +229,6 @@ auto_snapshot: false
 def _arguments(cluster: Cluster, node: Node, folder: Path, coming: Coming) -> list[str]:
     jars = RELEASE.folder()
     (jamm,) = jars.glob("jamm-*.jar")
-    ring_delay_ms = RING_DELAY_MS if coming is Coming.AGAIN else JOINING_RING_DELAY_MS
     replacing = [f"-Dcassandra.replace_address_first_boot={node.host}:{node.storage_port}"]
     return [
         *(replacing if coming is Coming.REPLACING else []),
@@ -240,7 +243,7 @@ def _arguments(cluster: Cluster, node: Node, folder: Path, coming: Coming) -> li
         f"-Dcassandra.storagedir={folder / 'data'}",
         f"-Dcassandra.jmx.local.port={node.jmx_port}",
         *("-Dcassandra-foreground=yes", "-Djdk.attach.allowAttachSelf=true"),
-        f"-Dcassandra.ring_delay_ms={ring_delay_ms}",
+        f"-Dcassandra.ring_delay_ms={RING_DELAYS_MS[coming]}",
         "-Dcassandra.skip_wait_for_gossip_to_settle=0",
         *("-cp", f"{jars}/*", "org.apache.cassandra.service.CassandraDaemon"),
     ]

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import time
@@ -16,6 +17,8 @@ from devstack.stack.ports import check_free
 LOG: Final = "out.log"
 TAIL_LINES: Final = 30
 TAIL_BYTES: Final = 64 * 1024
+ERROR_LINES: Final = 5
+_ERROR: Final = re.compile(r"ERROR|Exception|Error:")
 LOOK_SECONDS: Final = 0.1
 ANSWER_SECONDS: Final = 20.0
 
@@ -153,15 +156,22 @@ class Child:
         return self._process.poll() if self._process is not None else None
 
     def log_tail(self) -> str:
-        """Returns the last lines of its output, indented, after a line that names the file."""
+        """Returns the last lines of its output, indented, after a line that names the file.
+
+        Before them stand the last ones that tell of an error: a server may log a good deal while it
+        goes down.
+        """
         path = self.spec.folder / LOG
         try:
             with path.open("rb") as log:
                 log.seek(max(0, path.stat().st_size - TAIL_BYTES))
-                lines = log.read().decode(errors="replace").splitlines()[-TAIL_LINES:]
+                lines = log.read().decode(errors="replace").splitlines()
         except OSError as error:
             return f"; its log cannot be read: {error}"
-        return f"; the end of {path}:\n  " + "\n  ".join(lines or ["(empty)"])
+        before, tail = lines[:-TAIL_LINES], lines[-TAIL_LINES:]
+        errors = [line for line in before if _ERROR.search(line)][-ERROR_LINES:]
+        shown = [*errors, "...", *tail] if errors else tail
+        return f"; the end of {path}:\n  " + "\n  ".join(shown or ["(empty)"])
 
     async def stop(self) -> None:
         """Asks it to stop, kills it if it does not, and returns when it is gone."""

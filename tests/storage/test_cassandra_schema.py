@@ -88,21 +88,29 @@ async def test_changes_of_which_nobody_heard_are_made_again(settings: StackSetti
 
 
 class Behind(CassandraSession):
-    """A session whose node does not know the lock's table at first, though it lists it."""
+    """A session whose node does not know at first what the others have made."""
 
     refused = 0
 
     async def decide(self, *parts: Part) -> Verdict:
-        if self.refused < 3:
-            self.refused += 1
-            raise StatementRefusedError("table migrations does not exist")
+        self.refuse(before=6)
         return await super().decide(*parts)
+
+    async def define(self, cql: str) -> bool:
+        if "CREATE TABLE" in cql:
+            self.refuse(before=3)
+        return await super().define(cql)
+
+    def refuse(self, *, before: int) -> None:
+        if self.refused < before:
+            self.refused += 1
+            raise StatementRefusedError("it does not exist")
 
 
 async def test_a_node_that_is_behind_with_the_schema_is_waited_for(settings: StackSettings) -> None:
     behind = await Behind.open(settings)
     await prepare_schema(behind, settings)
-    assert behind.refused == 3
+    assert behind.refused == 6
     await behind.close()
     await opened(replace(settings, create_schema=False))
 

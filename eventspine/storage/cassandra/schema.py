@@ -5,6 +5,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
+from eventspine.storage.cassandra.failures import StatementRefusedError
 from eventspine.storage.cassandra.migrations import (
     MIGRATIONS,
     Migration,
@@ -168,11 +169,13 @@ async def _define(session: CassandraSession, cql: str) -> None:
         StackSetupError: This program has not the right to, or the nodes do not agree.
     """
     end = asyncio.get_running_loop().time() + _AGREE_SECONDS
+    define = partial(insist, partial(session.define, cql))
     try:
-        agreed = await insist(partial(session.define, cql))
+        # The node that is asked may not know the keyspace yet.
+        agreed = await once_visible(define, behind=(StatementRefusedError,))
         while not agreed and asyncio.get_running_loop().time() < end:
             # A node that has missed a change asks the others for it after a minute.
-            agreed = await insist(partial(session.define, cql))
+            agreed = await define()
     except (StoreUnavailableError, OutcomeUnknownError) as error:
         raise StackSetupError(
             f"the schema of {session.keyspace} cannot be changed: {error}; apply the output of"

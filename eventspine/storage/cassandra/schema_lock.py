@@ -122,21 +122,30 @@ async def insist(change: Callable[[], Awaitable[_Answer]]) -> _Answer:
             await asyncio.sleep(_POLL_SECONDS)
 
 
-async def once_visible(ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
-    """Asks about a table that another process may be making, until the node that is asked knows it.
+async def once_visible(
+    ask: Callable[[], Awaitable[_Answer]],
+    *,
+    behind: tuple[type[Exception], ...] = (StatementRefusedError, StoreUnavailableError),
+) -> _Answer:
+    """Asks about what another process may be making, until the node that is asked knows it.
 
-    A node lists a table a little before it knows it, and may fail in its own words in between; one
-    that is busy starting may be behind the others for seconds.
+    A node lists a table a little before it knows it, and may fail in its own words in between. One
+    that has just started may be behind the others for seconds, and not even counts for the driver
+    when they agree: it passes over nodes whose version of the schema nobody knows yet.
+
+    Args:
+        ask: Asks; it may be asked again.
+        behind: The errors of a node that may be behind.
 
     Raises:
         StatementRefusedError: The node did not come to know it.
-        StoreUnavailableError: Cassandra could not answer for as long.
+        StoreUnavailableError: Cassandra could not answer, for as long if that is in `behind`.
     """
     end = asyncio.get_running_loop().time() + _VISIBLE_SECONDS
     while True:
         try:
             return await ask()
-        except (StatementRefusedError, StoreUnavailableError):
+        except behind:
             if asyncio.get_running_loop().time() > end:
                 raise
             await asyncio.sleep(_POLL_SECONDS)
