@@ -136,14 +136,22 @@ class Drill:
     async def _drop_alone(self) -> None:
         session = await CassandraSession.open(_settings(self._servers))
         try:
-            while True:
-                try:
-                    await session.define(f"DROP KEYSPACE IF EXISTS {KEYSPACE}")
-                    return
-                except OutcomeUnknownError:
-                    await asyncio.sleep(POLL_SECONDS)
+            if await self._dropped(session):
+                return
         finally:
             await session.close()
+        # A node may fail in the middle of a drop and go on with half of it; reading its schema anew
+        # cures that. It is what an operator would do after `nodetool describecluster`.
+        for node in self._servers.nodes():
+            await self._servers.children[node.name].restart()
+
+    async def _dropped(self, session: CassandraSession) -> bool:
+        """Drops the keyspace; returns whether all nodes have taken that over."""
+        while True:
+            try:
+                return await session.define(f"DROP KEYSPACE IF EXISTS {KEYSPACE}")
+            except OutcomeUnknownError:
+                await asyncio.sleep(POLL_SECONDS)
 
     async def _settled(self) -> None:
         """Waits until every view has all that is in the log, and some time without news."""

@@ -31,6 +31,7 @@ OVERLOAD_SECONDS = 60
 TIMES = 5
 GOODPUT_SHARE_MIN = 0.8
 CALL_SECONDS = 10.0
+OVERLOADED = "ERROR_REASON_OVERLOADED"
 
 STALLED = 20
 APPENDS = 40
@@ -55,7 +56,7 @@ class Offered:
     Attributes:
         cents: What was acknowledged of each account.
         refused: How many of the others ended for each reason, or with each code.
-        without_retry: How many refusals did not say when to come again.
+        without_retry: How many that were shed were not told when to come again.
     """
 
     def __init__(self, channel: aio.Channel) -> None:
@@ -85,7 +86,7 @@ class Offered:
         except aio.AioRpcError as failed:
             error = call_error(failed)
             self.refused[error.reason or error.code.name] += 1
-            self.without_retry += not error.retry_seconds
+            self.without_retry += error.reason == OVERLOADED and not error.retry_seconds
         else:
             self.cents[account] += 1
 
@@ -103,7 +104,9 @@ async def test_five_times_what_is_let_through_is_shed_and_the_rest_goes_on(
         peak = await offered.offer(1.2 * GATEWAYS * RATE, PEAK_SECONDS)
         goodput = await offered.offer(TIMES * GATEWAYS * RATE, OVERLOAD_SECONDS)
         assert goodput >= GOODPUT_SHARE_MIN * peak, (goodput, peak, offered.refused)
-        assert set(offered.refused) == {"ERROR_REASON_OVERLOADED"}
+        # Two processes decide for one account, and one of them may lose again and again.
+        assert set(offered.refused) <= {OVERLOADED, "ERROR_REASON_STREAM_VERSION_CONFLICT"}
+        assert offered.refused[OVERLOADED] > OVERLOAD_SECONDS * GATEWAYS * RATE
         assert offered.without_retry == 0
         # What was refused is not there, and what was acknowledged is.
         reader = User(channel).subscribe(beginning=Empty(), filter={"categories": ["account"]})
