@@ -49,6 +49,8 @@ async def prepare_view_tables(
         return [within(table.cql, session.keyspace) for table in tables]
 
     await define_alone(session, lacking)
+    # A node that was behind may have said that a table of another program was missing.
+    await _missing(session, missing)
 
 
 async def _missing(session: CassandraSession, wanted: Sequence[ViewTable]) -> list[ViewTable]:
