@@ -47,7 +47,7 @@ def cassandra() -> Iterator[str]:
     if running := os.environ.get("EVENTSPINE_TEST_CASSANDRA"):
         yield running
         return
-    with _started(nodes=1, brokers=0) as servers:
+    with started(nodes=1, brokers=0) as servers:
         yield servers.contact_points[0]
 
 
@@ -57,13 +57,16 @@ def kafka() -> Iterator[str]:
     if running := os.environ.get("EVENTSPINE_TEST_KAFKA"):
         yield running
         return
-    with _started(nodes=0, brokers=1) as servers:
+    with started(nodes=0, brokers=1) as servers:
         yield servers.bootstrap
 
 
 @contextmanager
-def _started(*, nodes: int, brokers: int) -> Iterator[Servers]:
-    servers = Servers(nodes=nodes, brokers=brokers, sync=CommitLogSync.PERIODIC, quick=True)
+def started(
+    *, nodes: int, brokers: int, sync: CommitLogSync = CommitLogSync.PERIODIC
+) -> Iterator[Servers]:
+    """Runs servers for fixtures; skips the test where none can be started."""
+    servers = Servers(nodes=nodes, brokers=brokers, sync=sync, quick=True)
     with asyncio.Runner() as runner:
         try:
             runner.run(servers.start())

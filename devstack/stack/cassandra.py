@@ -17,6 +17,7 @@ REPLICAS_MAX: Final = 3
 HEAP_MIB_ALONE: Final = 768
 HEAP_MIB_OF_MANY: Final = 512
 TOKENS: Final = 16
+
 # Source: conf/jvm17-server.options of Cassandra 5.0.8.
 EXPORTS: Final = (
     *("java.base/jdk.internal.misc", "java.base/jdk.internal.ref", "java.base/sun.nio.ch"),

@@ -6,8 +6,11 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.stack.forking import Forking
 
 ROOT = Path(__file__).parents[2]
 GENEROUS_SECONDS = 300
@@ -62,3 +65,13 @@ async def up(launchable: None) -> AsyncIterator[Bring]:
         if process.returncode is None:
             process.terminate()
         await process.communicate()
+
+
+@pytest.fixture
+async def platform(forking: Forking, ground: Any, tmp_path: Path) -> AsyncIterator[Any]:
+    """Two of each service behind both tiers of Envoy, in a tenant of their own."""
+    # Its imports are those of the drivers.
+    from tests.stack.platform import StackPlatform
+
+    async with StackPlatform(forking, ground, tmp_path) as running:
+        yield running

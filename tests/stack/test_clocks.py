@@ -3,17 +3,14 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import grpc
-import pytest
 from google.protobuf.empty_pb2 import Empty
 
 from eventspine.v1.record_pb2 import EventRecord
 from tests.journey.user import BALANCES, User, projected, showing
-from tests.stack.forking import HOUR_SECONDS, Forking
-from tests.stack.platform import Ground, StackPlatform
+from tests.stack.forking import HOUR_SECONDS
+from tests.stack.platform import StackPlatform
 
 SECONDS = 120
 WRONG = {
@@ -24,14 +21,6 @@ WRONG = {
     "query_svc-1": signal.SIGUSR1,
     "query_svc-2": signal.SIGUSR2,
 }
-
-
-@pytest.fixture
-async def platform(
-    forking: Forking, ground: Ground, tmp_path: Path
-) -> AsyncIterator[StackPlatform]:
-    async with StackPlatform(forking, ground, tmp_path) as running:
-        yield running
 
 
 def hours_off(record: EventRecord) -> int:

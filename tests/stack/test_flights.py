@@ -2,23 +2,13 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from tests.stack.forking import ROOT, Forking
-from tests.stack.platform import Ground, StackPlatform
+from tests.stack.forking import ROOT
+from tests.stack.platform import StackPlatform
 
 DAYS = 31
-
-
-@pytest.fixture
-async def platform(
-    forking: Forking, ground: Ground, tmp_path: Path
-) -> AsyncIterator[StackPlatform]:
-    async with StackPlatform(forking, ground, tmp_path) as running:
-        yield running
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -19,8 +18,7 @@ from domains.bank.domain import BANK
 from eventspine.client.errors import call_error
 from tests.journey.test_stalled_readers import resident_bytes
 from tests.journey.user import Reader, User, depositing, opening, slow_channel
-from tests.stack.forking import Forking
-from tests.stack.platform import Ground, StackPlatform
+from tests.stack.platform import StackPlatform
 
 ACCOUNTS = 20
 RATE = 50
@@ -40,14 +38,6 @@ OWNER_BYTES = 400
 BYTES_MAX = 64 << 20
 SLOWER_MAX = 2.0
 """Half as quick as without them."""
-
-
-@pytest.fixture
-async def platform(
-    forking: Forking, ground: Ground, tmp_path: Path
-) -> AsyncIterator[StackPlatform]:
-    async with StackPlatform(forking, ground, tmp_path) as running:
-        yield running
 
 
 class Offered:

@@ -10,6 +10,7 @@ from devstack.stack.servers import Servers
 from eventspine.storage.cassandra.store import CassandraStore
 from eventspine.storage.errors import StackSetupError
 from eventspine.storage.stack import Credentials, StackSettings
+from tests.stack_servers import started
 from tests.storage.cassandra_keyspace import settings_for
 
 ASKING = """
@@ -22,9 +23,8 @@ ROLE = "cassandra"
 SECONDS = 60
 
 
-async def _asking(servers: Servers) -> None:
-    """Starts a node, and starts it again with the need for credentials."""
-    await servers.start()
+async def _ask(servers: Servers) -> None:
+    """Starts the node again, with the need for credentials."""
     node = servers.children["cassandra-1"]
     with (node.spec.folder / "cassandra.yaml").open("a") as configuration:
         configuration.write(ASKING)
@@ -46,12 +46,10 @@ async def _asking(servers: Servers) -> None:
 
 @pytest.fixture(scope="module")
 def asking(launchable: None) -> Iterator[str]:
-    servers = Servers(nodes=1, brokers=0, quick=True)
-    with asyncio.Runner() as runner:
-        runner.run(_asking(servers))
-    yield servers.contact_points[0]
-    with asyncio.Runner() as runner:
-        runner.run(servers.stop())
+    with started(nodes=1, brokers=0) as servers:
+        with asyncio.Runner() as runner:
+            runner.run(_ask(servers))
+        yield servers.contact_points[0]
 
 
 def as_role(server: str, name: str, password: str) -> StackSettings:

@@ -1,15 +1,14 @@
 """What a keyspace says of its acknowledgements, on real servers with either kind of commit log."""
 
-import asyncio
 from collections.abc import Iterator
 
 import pytest
 
 from devstack.stack.cassandra import CommitLogSync
-from devstack.stack.servers import Servers
 from eventspine.storage.cassandra.durability import Durability, read_durability
 from eventspine.storage.cassandra.session import CassandraSession
 from eventspine.storage.stack import StackSettings
+from tests.stack_servers import started
 from tests.storage.cassandra_keyspace import settings_for
 
 NETWORK = "{'class': 'NetworkTopologyStrategy', 'datacenter1': 1}"
@@ -17,12 +16,8 @@ NETWORK = "{'class': 'NetworkTopologyStrategy', 'datacenter1': 1}"
 
 @pytest.fixture(scope="module")
 def waiting_for_the_disk(launchable: None) -> Iterator[str]:
-    servers = Servers(nodes=1, brokers=0, sync=CommitLogSync.GROUP, quick=True)
-    with asyncio.Runner() as runner:
-        runner.run(servers.start())
-    yield servers.contact_points[0]
-    with asyncio.Runner() as runner:
-        runner.run(servers.stop())
+    with started(nodes=1, brokers=0, sync=CommitLogSync.GROUP) as servers:
+        yield servers.contact_points[0]
 
 
 async def said(settings: StackSettings, *, durable: bool, replicas: int) -> Durability:

@@ -21,7 +21,7 @@ from eventspine.storage.kafka.settings import KafkaSettings
 from eventspine.storage.ports import BusMessage
 from eventspine.storage.records import LogEntry, ProgressChange
 from tests.command.bank_service import deposit, opening, running
-from tests.stack_servers import _started
+from tests.stack_servers import started
 from tests.storage.bus_suite import entries, entry, taken
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
@@ -58,7 +58,7 @@ class Broker:
 
 @pytest.fixture(scope="module")
 def broker() -> Iterator[Broker]:
-    with _started(nodes=0, brokers=1) as servers:
+    with started(nodes=0, brokers=1) as servers:
         (_, plain), (_, controller) = servers.children["kafka-1"].spec.addresses
         users = free_port(["127.0.0.1"], besides={plain, controller})
         path = servers.home.room("kafka-1") / "server.properties"

@@ -1,6 +1,8 @@
 """What is waited for under load, and how a run is judged at its end."""
 
 import asyncio
+import os
+import random
 import time
 from typing import Any
 
@@ -16,6 +18,7 @@ from tests.faults.kills.cluster import Cluster
 from tests.faults.kills.stored import Stored, stored
 from tests.faults.queried import VIEWS, rows_of
 
+SEED = int(os.environ.get("SEED") or random.randrange(2**32))
 STALLED_SECONDS = 120
 SETTLED_SECONDS = 300
 
@@ -26,14 +29,14 @@ def say(text: str) -> None:
 
 async def acknowledged(clients: Clients, more: int) -> None:
     """Waits until clients were acknowledged so many commands more."""
-    wanted, before = clients.acknowledged + more, dict(clients.failures)
+    wanted, before = clients.acknowledged + more, clients.failures.copy()
     try:
         async with asyncio.timeout(STALLED_SECONDS):
             while clients.acknowledged < wanted:
                 clients.check()
                 await asyncio.sleep(0.05)
     except TimeoutError:
-        found = {k: v - before.get(k, 0) for k, v in clients.failures.items()}
+        found = dict(clients.failures - before)
         short = wanted - clients.acknowledged
         raise AssertionError(
             f"{short} of {more} commands were not acknowledged in {STALLED_SECONDS} s: {found}"
@@ -83,8 +86,8 @@ async def judged(cluster: Cluster, clients: Clients) -> None:
     )
     say(f"resumed: {[follower.resumed for follower in clients.followers]}")
     say(f"failures that clients saw: {dict(clients.failures)}")
-    assert broken == []
-    assert clients.wrong == []
+    assert broken == [], f"SEED={SEED}"
+    assert clients.wrong == [], f"SEED={SEED}"
     assert list(history.unanswered) == []
 
 
