@@ -1,12 +1,14 @@
 """The Cassandra backend against the suites of ViewStore and ViewRegistry, on a real server."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from eventspine.storage.cassandra.registry import CassandraViewRegistry
+from eventspine.storage.cassandra.session import CassandraSession, Row
 from eventspine.storage.cassandra.store import CassandraStore
 from eventspine.storage.cassandra.view_schema import prepare_view_tables
 from eventspine.storage.cassandra.view_tables import Column, ViewTable
@@ -260,6 +262,19 @@ async def test_a_dropped_build_leaves_no_row_behind(store: CassandraStore) -> No
     assert len(await views.list("names.v1.Pair@2", limit=5000)) == 900
 
 
+class Behind(CassandraSession):
+    """A session whose second node, asked for a table's columns, knows the table later."""
+
+    asked = 0
+
+    async def read(self, cql: str, values: Sequence[Any] = ()) -> list[Row]:
+        if "system_schema.columns" in cql:
+            self.asked += 1
+            if self.asked == 1:
+                return []
+        return await super().read(cql, values)
+
+
 class TestViewTables:
     """Making and checking the tables of declared views, in a keyspace that has none of these."""
 
@@ -273,6 +288,16 @@ class TestViewTables:
             *[prepare_view_tables(store.session, tables, create=True) for _ in range(3)]
         )
         await prepare_view_tables(store.session, tables, create=False)
+
+    async def test_a_node_that_does_not_know_a_table_yet_is_not_taken_for_another_key(
+        self, keyspace: StackSettings
+    ) -> None:
+        behind = await Behind.open(keyspace)
+        await prepare_view_tables(behind, [self.SOME], create=True)
+        behind.asked = 0
+        await prepare_view_tables(behind, [self.SOME], create=True)
+        assert behind.asked > 1
+        await behind.close()
 
     async def test_a_process_that_may_not_make_them_says_which_are_missing(
         self, store: CassandraStore

@@ -59,7 +59,7 @@ async def _missing(session: CassandraSession, wanted: Sequence[ViewTable]) -> li
 
 
 async def _check(session: CassandraSession, table: ViewTable) -> bool:
-    """Returns whether a table is there.
+    """Returns whether a table is there, for all nodes that were asked.
 
     Raises:
         StackSetupError: It is there, and is not the one that is wanted.
@@ -76,7 +76,11 @@ async def _check(session: CassandraSession, table: ViewTable) -> bool:
         )
     own = [(column.name, column.type) for column in table.columns]
     wanted = [("tenant", "text"), ("build", "int"), *own, ("log_partition", "int")]
-    there = _key(await session.read(_COLUMNS, values))
+    columns = await session.read(_COLUMNS, values)
+    if not columns:
+        # Another process is making it, and this node, another than before, does not know it yet.
+        return False
+    there = _key(columns)
     if there != (wanted, len(table.partition) + 2):
         raise StackSetupError(
             f"the table {table.name} of keyspace {session.keyspace} has the key"
