@@ -130,9 +130,11 @@ class Freshness:
         """Says how far a build has come that has passed these sequences, by partition."""
         ends = self._tail.ends
         passed = [*progress, *[0] * (len(ends) - len(progress))]
+        lag = sum([max(end - at, 0) for end, at in zip(ends, passed, strict=True)])
         return QueryResult(
             stale=stale,
-            lag_events=sum([max(end - at, 0) for end, at in zip(ends, passed, strict=True)]),
+            # What a token demands is missing, also where the log has not told of it here yet.
+            lag_events=max(lag, 1) if stale else lag,
             progress=[
                 PartitionSequence(partition=partition, sequence=at)
                 for partition, at in enumerate(passed)

@@ -198,7 +198,7 @@ class _Subscription:
 
     def _sign(self, lag: int, now: float) -> Reply | None:
         """Returns what the reader has to be told before anything else is sent, if anything."""
-        if not lag and not self._live:
+        if not lag and not self._live and self._past_start_ends():
             self._live = True
             self._unsigned = 0
             return SubscribeResponse(caught_up=CaughtUp(cursor=self._cursor()))
@@ -209,6 +209,13 @@ class _Subscription:
             behind = FellBehind(lag_events=lag, cursor=self._cursor())
             return SubscribeResponse(fell_behind=behind)
         return self._checkpoint(now)
+
+    def _past_start_ends(self) -> bool:
+        """Whether all that was in the log at the start has been looked at.
+
+        This process may learn of it later than the log was asked for its ends.
+        """
+        return all(at >= end for at, end in zip(self._place, self._start.ends, strict=True))
 
     def _checkpoint(self, now: float) -> Reply | None:
         """Returns a checkpoint when one is due."""

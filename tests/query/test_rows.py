@@ -374,6 +374,17 @@ async def test_a_view_that_stays_behind_fails_or_answers_stale_as_the_caller_cho
         assert response.result.lag_events == lag
 
 
+async def test_a_view_is_behind_by_an_event_that_this_process_has_not_heard_of_yet(
+    world: World,
+) -> None:
+    await world.serve(BALANCES)
+    await world.project({("alice",): balance("alice", 0)}, 0)
+    unheard = encode_token(world.backend.identity.store_id, [StreamPlace("account/alice", 1)])
+    short = Duration(nanos=20_000_000)
+    response = await get(world, "alice", token=unheard, stale_policy=ANSWER, max_wait=short)
+    assert (response.result.stale, response.result.lag_events) == (True, 1)
+
+
 async def test_an_immediate_answer_is_not_stale_when_the_view_has_passed_the_token(
     world: World,
 ) -> None:

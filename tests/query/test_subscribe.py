@@ -329,6 +329,16 @@ async def test_a_reader_that_was_live_is_told_that_it_fell_behind_and_caught_up_
         assert records_of(await history(world, again)) == records_of(rest)
 
 
+async def test_a_process_that_has_not_seen_the_end_of_the_log_yet_says_caught_up_only_behind_it(
+    world: World,
+) -> None:
+    # As another instance sees it: in the log, and the bus has not brought it here.
+    entries = await world.deposit("alice", 3, published=False)
+    async with world.subscribe(SubscribeRequest(beginning=BEGINNING)) as reader:
+        messages = await reader.until(caught_up)
+    assert records_of(messages) == in_order(entries)
+
+
 async def test_a_silent_subscription_gets_heartbeats_without_lag(make: Make) -> None:
     world = await make()
     await written(world, 1)
