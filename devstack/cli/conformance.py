@@ -13,6 +13,14 @@ from devstack.cli.failure import EXIT_FOUND, EXIT_REFUSED, EXIT_UNREACHABLE, sto
 
 def conformance(
     address: Annotated[str, typer.Argument(metavar="ADDRESS", help="What to examine, host:port.")],
+    queries: Annotated[
+        str,
+        typer.Option(metavar="ADDRESS", help="Where its query service listens, if elsewhere."),
+    ] = "",
+    admin: Annotated[
+        str,
+        typer.Option(metavar="ADDRESS", help="Where operators' calls go, if elsewhere."),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Examine a platform by the rules of the contract; exit with 1 if it breaks one.
@@ -24,7 +32,7 @@ def conformance(
     verdicts: list[Verdict] = []
 
     async def work() -> None:
-        async for verdict in examine(address):
+        async for verdict in examine(address, queries=queries, admin=admin):
             verdicts.append(verdict)
             if as_json:
                 typer.echo(line(verdict._asdict()))

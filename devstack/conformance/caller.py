@@ -47,14 +47,26 @@ class NotRefusedError(AssertionError):
 class Caller:
     """Calls a platform by its generated stubs."""
 
-    def __init__(self, channel: aio.Channel) -> None:
-        """Takes a channel of the caller's own, which it does not close."""
+    def __init__(
+        self,
+        channel: aio.Channel,
+        *,
+        queries: aio.Channel | None = None,
+        admin: aio.Channel | None = None,
+    ) -> None:
+        """Takes channels of the caller's own, which it does not close.
+
+        Args:
+            channel: For all calls, or for commands only.
+            queries: For queries and subscriptions, where they have an address of their own.
+            admin: For operators' calls, likewise.
+        """
         self.channel = channel
         self.accounts = AccountCommandsStub(channel)
-        self.balances = AccountQueriesStub(channel)
         self.commands = CommandServiceStub(channel)
-        self.queries = QueryServiceStub(channel)
-        self.admin = AdminServiceStub(channel)
+        self.balances = AccountQueriesStub(queries or channel)
+        self.queries = QueryServiceStub(queries or channel)
+        self.admin = AdminServiceStub(admin or channel)
 
     async def open(self, account: str, *, cents: int = 0, owner: str = "Ann") -> CommandResult:
         """Opens an account, and puts money into it where an amount is given."""

@@ -8,6 +8,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Final, NamedTuple
 
 import grpc
@@ -60,21 +61,32 @@ class Verdict(NamedTuple):
     seconds: float
 
 
-async def examine(address: str) -> AsyncIterator[Verdict]:
+async def examine(address: str, *, queries: str = "", admin: str = "") -> AsyncIterator[Verdict]:
     """Examines the platform at an address, rule by rule.
 
     Args:
         address: Where it listens, `host:port`, without TLS.
+        queries: Where its query service listens, if not there too.
+        admin: Where operators' calls are answered, if not there too.
 
     Raises:
-        UnreachableError: Nothing answers there.
+        UnreachableError: Nothing answers at one of them.
         NotHostedError: The bank domain is not hosted there.
     """
     run = uuid.uuid4().hex[:12]
-    async with Client.connect(address) as client:
-        await _reach(client, address)
-        caller = Caller(client.channel)
-        await _find_bank(caller, f"{run}-nobody", address)
+    async with AsyncExitStack() as stack:
+
+        async def reached(where: str) -> aio.Channel:
+            client = await stack.enter_async_context(Client.connect(where))
+            await _reach(client, where)
+            return client.channel
+
+        caller = Caller(
+            await reached(address),
+            queries=await reached(queries) if queries else None,
+            admin=await reached(admin) if admin else None,
+        )
+        await _find_bank(caller, f"{run}-nobody", queries or address)
         for number, rule in enumerate(RULES, 1):
             yield await judge(rule, caller, f"conformance-{run}-{number}")
 

@@ -32,8 +32,8 @@ from tests.journey.conftest import DOMAINS, Platform
 pytestmark = pytest.mark.timeout(300)
 
 
-async def verdicts(address: str) -> list[Verdict]:
-    return [verdict async for verdict in examine(address)]
+async def verdicts(address: str, **others: str) -> list[Verdict]:
+    return [verdict async for verdict in examine(address, **others)]
 
 
 def complaints(found: list[Verdict]) -> list[str]:
@@ -159,6 +159,9 @@ async def test_the_command_line_tells_which_rules_are_broken_and_ends_with_1() -
 async def test_where_nothing_answers_or_the_bank_is_not_hosted_nothing_is_examined() -> None:
     with pytest.raises(UnreachableError, match="nothing answers at"):
         await verdicts(free_address())
+    async with Embedded([]) as platform:
+        with pytest.raises(UnreachableError, match="nothing answers at"):
+            await verdicts(platform.address, queries=free_address())
     async with Embedded([FLIGHTS]) as platform:
         with pytest.raises(NotHostedError, match=r"the bank domain is not hosted at .*bank\.v1"):
             await verdicts(platform.address)
