@@ -29,6 +29,7 @@ from cassandra.policies import (
 )
 from cassandra.query import tuple_factory
 
+from eventspine.storage.cassandra.loop_connection import LoopConnection
 from eventspine.storage.errors import StackSetupError
 from eventspine.storage.stack import StackSettings, Tls
 
@@ -44,7 +45,7 @@ _RECONNECT_SECONDS_MAX = 5.0
 
 
 async def connect(settings: StackSettings) -> Session:
-    """Opens a session of the driver; to be closed by `disconnect`.
+    """Opens a session of the driver on this event loop; to be closed by `disconnect`.
 
     Raises:
         StackSetupError: No contact point can be reached, they refuse the credentials, or the
@@ -55,8 +56,9 @@ async def connect(settings: StackSettings) -> Session:
         raise StackSetupError(
             f"consistency {settings.consistency!r} is not {' or '.join(CONSISTENCIES)}; correct it"
         )
+    connections = LoopConnection.on(asyncio.get_running_loop())
     try:
-        cluster = await asyncio.to_thread(_cluster, settings)
+        cluster = await asyncio.to_thread(_cluster, settings, connections)
     except UnresolvableContactPoints as error:
         raise StackSetupError(
             f"no contact point of Cassandra has an address: {points}; correct the contact points"
@@ -89,7 +91,7 @@ async def disconnect(session: Session) -> None:
     await asyncio.to_thread(session.cluster.shutdown)
 
 
-def _cluster(settings: StackSettings) -> Cluster:
+def _cluster(settings: StackSettings, connections: type[LoopConnection]) -> Cluster:
     consistency, serial = CONSISTENCIES[settings.consistency]
     credentials = settings.cassandra_credentials
     return Cluster(
@@ -109,6 +111,7 @@ def _cluster(settings: StackSettings) -> Cluster:
         auth_provider=credentials
         and PlainTextAuthProvider(credentials.username, credentials.password),
         ssl_context=settings.cassandra_tls and _tls(settings.cassandra_tls),
+        connection_class=connections,
         protocol_version=ProtocolVersion.V5,
         compression=False,
         sockopts=[(IPPROTO_TCP, TCP_NODELAY, 1)],

@@ -8,22 +8,19 @@ dealings with a connection are repeated here step by step.
 """
 
 import asyncio
-import logging
 from collections import deque
 from functools import partial
+from threading import get_ident
 from typing import Any
 
 from cassandra import OperationTimedOut
 from cassandra.cluster import NoHostAvailable, Session
 from cassandra.connection import (
-    ConnectionBusy,
     ConnectionException,
     ConnectionShutdown,
 )
 from cassandra.pool import NoConnectionsAvailable
 from cassandra.protocol import ProtocolHandler, ResultMessage
-
-_LOG = logging.getLogger(__name__)
 
 _encode = ProtocolHandler.encode_message
 _decode = ProtocolHandler.decode_message
@@ -57,6 +54,7 @@ class Wire:
         self._keyspace = keyspace
         self._timeout_seconds = timeout_seconds
         self._loop = asyncio.get_running_loop()
+        self._loop_thread = get_ident()
         self._free = in_flight_max
         self._queue: deque[asyncio.Future[None]] = deque()
         self._arrived: deque[tuple[_Request, Any]] = deque()
@@ -202,12 +200,16 @@ class Wire:
             self._loop.call_later(_SWEEP_SECONDS, self._sweep)
 
     def _arrive(self, request: _Request, response: Any) -> None:
-        """Takes an answer on the driver's thread, and sees that the event loop gets it."""
+        """Takes an answer: on the event loop, or on a thread of the driver that gives up."""
         request.pool.return_connection(request.connection)
         if isinstance(response, ConnectionException) and not isinstance(
             response, ConnectionShutdown
         ):
             request.connection.defunct(response)
+        if get_ident() == self._loop_thread:
+            if not request.done:
+                self._end(request, response)
+            return
         self._arrived.append((request, response))
         # One wake-up serves all that arrive until the loop comes to it.
         if not self._awake:
@@ -256,6 +258,4 @@ class Wire:
 
 def _is_busy(refusals: dict[Any, Exception]) -> bool:
     """Tells whether some node would take a message if there were room on its connection."""
-    return any(
-        isinstance(error, ConnectionBusy | NoConnectionsAvailable) for error in refusals.values()
-    )
+    return any(isinstance(error, NoConnectionsAvailable) for error in refusals.values())
