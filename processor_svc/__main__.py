@@ -2,12 +2,13 @@
 
 from eventspine.process.entry import Service, main
 from processor_svc.compose import compose
+from processor_svc.settings import ProcessorSettings
 
 SERVICE = Service(
     name="processor",
     does="Puts stored records into the log, folds it into views, and answers AdminService.",
-    settings=None,
-    compose=lambda site, _: compose(site),
+    settings=ProcessorSettings,
+    compose=compose,
 )
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ from its log, and nobody could put it there.
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from eventspine.storage.connect import Backend
 from eventspine.storage.records import StreamHead
 from eventspine.storage.republish import behind, republish
 from eventspine.v1 import admin_pb2 as pb
+from processor_svc.settings import ProcessorSettings
 from processor_svc.verify import Verification
 
 HEADS_AT_ONCE = 500
@@ -28,26 +28,6 @@ TOLD_MAX = 100
 
 CHAIN_RECORDS_MAX = 10_000
 """Streams with more records are left out of the sample of chains; `verify` takes them all."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditSettings:
-    """How an audit goes about its work.
-
-    Attributes:
-        streams_per_second: How many streams are compared a second; 0 for as many as possible.
-        pause_seconds: How long the auditor rests after a cycle.
-        recheck_seconds: How long to wait until what seems to be missing is looked at again: longer
-            than positions are kept in memory only.
-        confirm_seconds: How long to wait for what was published again to be in the log.
-        chains: Of how many streams the chain is recomputed in each cycle, chosen at random.
-    """
-
-    streams_per_second: int = 2_000
-    pause_seconds: float = 30.0
-    recheck_seconds: float = 3.0
-    confirm_seconds: float = 30.0
-    chains: int = 10
 
 
 class Audit:
@@ -67,7 +47,7 @@ class Audit:
     def __init__(
         self,
         backend: Backend,
-        settings: AuditSettings,
+        settings: ProcessorSettings,
         *,
         now_us: Callable[[], int],
         chance: random.Random,
@@ -105,8 +85,8 @@ class Audit:
             self._choose(heads)
             if len(self._suspects) >= SUSPECTS_MAX:
                 arrived = await self._look_again() and arrived
-            if self._settings.streams_per_second:
-                await asyncio.sleep(len(heads) / self._settings.streams_per_second)
+            if self._settings.audit_streams_per_second:
+                await asyncio.sleep(len(heads) / self._settings.audit_streams_per_second)
         arrived = await self._look_again() and arrived
         await self._verify_sample()
         self.complete = arrived
@@ -156,7 +136,7 @@ class Audit:
         lacking: dict[str, tuple[int, int]] = {}
         while left and len(left) < count:
             count = len(left)
-            await asyncio.sleep(self._settings.recheck_seconds)
+            await asyncio.sleep(self._settings.audit_recheck_seconds)
             lacking = await self._lacking(left)
             left = {stream: left[stream] for stream in lacking}
         return lacking
@@ -164,11 +144,11 @@ class Audit:
     async def _arrived(self, ends: Mapping[str, int]) -> bool:
         """Waits until the log has what was published again; False where it does not in time."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + self._settings.confirm_seconds
+        until = loop.time() + self._settings.audit_confirm_seconds
         while ends := {stream: last for stream, (_, last) in (await self._lacking(ends)).items()}:
             if loop.time() >= until:
                 return False
-            await asyncio.sleep(min(self._settings.recheck_seconds, 0.5))
+            await asyncio.sleep(min(self._settings.audit_recheck_seconds, 0.5))
         return True
 
     def _choose(self, heads: Iterable[StreamHead]) -> None:
@@ -177,7 +157,7 @@ class Audit:
             if head.version > CHAIN_RECORDS_MAX:
                 continue
             self._seen += 1
-            if len(self._sample) < self._settings.chains:
+            if len(self._sample) < self._settings.audit_chains:
                 self._sample.append(head)
             elif (place := self._chance.randrange(self._seen)) < len(self._sample):
                 self._sample[place] = head

@@ -5,6 +5,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Literal
 
 from eventspine.rpc.context import CallContext
@@ -16,7 +17,8 @@ from eventspine.storage.memory.hints import MemoryAuditStore
 from eventspine.storage.records import AuditMark
 from eventspine.v1 import admin_pb2 as pb
 from processor_svc.admin import SERVICE
-from processor_svc.audit import TOLD_MAX, Audit, AuditSettings
+from processor_svc.audit import TOLD_MAX, Audit
+from processor_svc.settings import ProcessorSettings
 
 GROUP = "auditor"
 """The group by which processes agree on who audits: the one that owns partition 0."""
@@ -35,7 +37,7 @@ class Auditor:
         backend: Backend,
         *,
         now_us: Callable[[], int],
-        settings: AuditSettings | None = None,
+        settings: ProcessorSettings | None = None,
         chance: random.Random | None = None,
     ) -> None:
         """Audits what a backend holds.
@@ -48,7 +50,7 @@ class Auditor:
         """
         self._backend = backend
         self._now_us = now_us
-        self._settings = settings or AuditSettings()
+        self._settings = settings or ProcessorSettings()
         self._chance = chance or random.Random()
         self._store = backend.audits or MemoryAuditStore()
         self._mark = AuditMark()
@@ -156,18 +158,13 @@ class Auditor:
             StoreUnavailableError: Store or bus cannot answer. The mark is as it was.
             OutcomeUnknownError: The mark may have been kept.
         """
-        audit = self._audit(streams_per_second=self._settings.streams_per_second)
+        audit = self._audit(streams_per_second=self._settings.audit_streams_per_second)
         await audit.run()
         await self._note(audit)
         return audit
 
     def _audit(self, *, streams_per_second: int) -> Audit:
-        settings = AuditSettings(
-            streams_per_second=streams_per_second,
-            recheck_seconds=self._settings.recheck_seconds,
-            confirm_seconds=self._settings.confirm_seconds,
-            chains=self._settings.chains,
-        )
+        settings = replace(self._settings, audit_streams_per_second=streams_per_second)
         return Audit(self._backend, settings, now_us=self._now_us, chance=self._chance)
 
     async def _note(self, audit: Audit) -> None:
@@ -206,7 +203,7 @@ class Auditor:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(self._settings.pause_seconds)
+            await asyncio.sleep(self._settings.audit_pause_seconds)
             await self._owner.wait()
             try:
                 await self.cycle()

@@ -12,6 +12,7 @@ from processor_svc.admin import AdminService
 from processor_svc.auditor import Auditor
 from processor_svc.project import Processor
 from processor_svc.sequence import Sequencer
+from processor_svc.settings import ProcessorSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +36,13 @@ class ProcessorComposition:
         return chain(sequenced, self.processor.figures(), self.auditor.figures())
 
 
-def compose(site: Site) -> ProcessorComposition:
-    """Puts the processor together. Nothing is started."""
+def compose(site: Site, settings: ProcessorSettings | None = None) -> ProcessorComposition:
+    """Puts the processor together. Nothing is started.
+
+    Args:
+        site: What it stands on.
+        settings: What differs from the defaults.
+    """
     backend = site.backend
     processor = Processor(site.declarations, backend, site.tail, now_us=site.now_us)
     admin = AdminService(
@@ -50,7 +56,7 @@ def compose(site: Site) -> ProcessorComposition:
     sequencer = None
     if not backend.sequences_on_append:
         sequencer = Sequencer(backend.events, backend.log, backend.bus, tail=site.tail)
-    auditor = Auditor(backend, now_us=site.now_us)
+    auditor = Auditor(backend, now_us=site.now_us, settings=settings)
     sequencing = () if sequencer is None else (sequencer,)
     return ProcessorComposition(
         sequencer=sequencer,

@@ -42,14 +42,14 @@ class Service:
     Attributes:
         name: `command`, `processor` or `query`.
         does: What it does, in one sentence.
-        settings: The class of its own settings; None where it has none.
-        compose: Puts it together out of a site and an instance of that class, or None.
+        settings: The class of its own settings.
+        compose: Puts it together out of a site and an instance of that class.
         open_backend: Opens the store.
     """
 
     name: str
     does: str
-    settings: type[Any] | None
+    settings: type[Any]
     compose: Callable[[Site, Any], Composition]
     open_backend: OpenBackend = open_stack
 

@@ -69,10 +69,11 @@ def start(service: Service, arguments: Sequence[str] | None) -> NoReturn:
 
 def _sections(service: Service) -> list[Section]:
     """Returns the classes of settings of a process; the tenant is said once for all of them."""
-    sections = [Section(ProcessSettings), Section(StackSettings, without=("tenant",))]
-    if service.settings is not None:
-        sections.append(Section(service.settings, f"{service.name}_", without=("tenant",)))
-    return sections
+    return [
+        Section(ProcessSettings),
+        Section(StackSettings, without=("tenant",)),
+        Section(service.settings, f"{service.name}_", without=("tenant",)),
+    ]
 
 
 def _plan(service: Service, sections: Sequence[Section], given: argparse.Namespace) -> Plan:
@@ -80,7 +81,7 @@ def _plan(service: Service, sections: Sequence[Section], given: argparse.Namespa
     said = {name: value for name in ("address", "domains") if (value := getattr(given, name))}
     file = given.settings or os.environ.get(SETTINGS_FILE)
     environment = {name: text for name, text in os.environ.items() if name != SETTINGS_FILE}
-    settings, stack, *own = read_settings(
+    settings, stack, own = read_settings(
         sections, given=said, file=Path(file) if file else None, environment=environment
     )
     if problems := settings.problems():
@@ -96,7 +97,7 @@ def _plan(service: Service, sections: Sequence[Section], given: argparse.Namespa
         tls=_tls(settings),
         declarations=declarations,
         open_backend=lambda: service.open_backend(stack, declarations),
-        compose=lambda site: service.compose(site, own[0] if own else None),
+        compose=lambda site: service.compose(site, own),
         metrics=(
             (lambda figures: MetricsServer(settings.metrics_address, figures))
             if settings.metrics_address

@@ -270,6 +270,8 @@ def test_help_prints_every_setting_and_check_ends_after_looking(
         for setting in settings_of(section):
             assert f"EVENTSPINE_{setting.name.upper()}  (default: " in helped.stdout
     assert ("EVENTSPINE_COMMAND_ATTEMPTS_MAX" in helped.stdout) == (service == "command_svc")
+    audited = "EVENTSPINE_PROCESSOR_AUDIT_STREAMS_PER_SECOND  (default: 2000" in helped.stdout
+    assert audited == (service == "processor_svc")
     checked = run("--check")
     assert (checked.returncode, checked.stderr) == (0, "")
     file = tmp_path / "settings.toml"

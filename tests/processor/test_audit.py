@@ -12,13 +12,16 @@ from eventspine.storage.connect import Backend, open_memory, open_sqlite
 from eventspine.storage.errors import StoreUnavailableError
 from eventspine.storage.records import AuditMark, StreamHead
 from eventspine.v1 import admin_pb2 as pb
-from processor_svc.audit import Audit, AuditSettings
+from processor_svc.audit import Audit
 from processor_svc.auditor import Auditor
+from processor_svc.settings import ProcessorSettings
 from tests.faults.lossy_bus import LossyBus
 from tests.processor.platform import CALL, Platform, deposit, eventually
 from tests.storage.until import until
 
-QUICK = AuditSettings(pause_seconds=0.01, recheck_seconds=0.05, confirm_seconds=30)
+QUICK = ProcessorSettings(
+    audit_pause_seconds=0.01, audit_recheck_seconds=0.05, audit_confirm_seconds=30
+)
 BEGIN_US = 1_700_000_000_000_000
 
 
@@ -33,7 +36,7 @@ class Clock:
         return self.time_us
 
 
-def auditor_of(backend: Backend, settings: AuditSettings = QUICK) -> Auditor:
+def auditor_of(backend: Backend, settings: ProcessorSettings = QUICK) -> Auditor:
     return Auditor(backend, now_us=Clock(), settings=settings, chance=random.Random(1))
 
 
@@ -114,7 +117,7 @@ async def test_nothing_is_verified_while_the_bus_goes_on_losing(
 ) -> None:
     bus.losing = True
     await lossy.deposit("a", 1)
-    auditor = auditor_of(lossy.backend, replace(QUICK, confirm_seconds=0.2))
+    auditor = auditor_of(lossy.backend, replace(QUICK, audit_confirm_seconds=0.2))
 
     (answer,) = [one for one in await answers(auditor) if one.done]
 
@@ -238,7 +241,7 @@ async def test_a_store_that_sequences_itself_is_only_verified(tmp_path: Path) ->
     await platform.deposit("b", 1)
     audit = Audit(
         replace(backend, log=Forgetful()),  # type: ignore[arg-type]
-        replace(QUICK, chains=0),
+        replace(QUICK, audit_chains=0),
         now_us=Clock(),
         chance=random.Random(1),
     )
@@ -250,5 +253,5 @@ async def test_a_store_that_sequences_itself_is_only_verified(tmp_path: Path) ->
 async def test_the_sample_of_chains_is_as_large_as_it_shall_be(lossy: Platform) -> None:
     for number in range(30):
         await lossy.deposit(f"{number}", 1)
-    audit = await auditor_of(lossy.backend, replace(QUICK, chains=7)).cycle()
+    audit = await auditor_of(lossy.backend, replace(QUICK, audit_chains=7)).cycle()
     assert (audit.streams, audit.chains) == (30, 7)

@@ -13,14 +13,14 @@ from eventspine.storage.cassandra.positions import CassandraPositions
 from eventspine.storage.cassandra.store import CassandraStore
 from eventspine.storage.connect import Backend, open_memory
 from eventspine.storage.stack import StackSettings
-from processor_svc.audit import AuditSettings
+from processor_svc.settings import ProcessorSettings
 from tests.faults.lossy_bus import LossyBus
 from tests.processor.platform import Platform
 from tests.processor.test_audit import auditor_of, logged
 from tests.storage.cassandra_keyspace import as_new_tenant, new_keyspace
 
 PARTITIONS = 2
-SETTINGS = AuditSettings(recheck_seconds=3.0, confirm_seconds=60)
+SETTINGS = ProcessorSettings(audit_recheck_seconds=3.0, audit_confirm_seconds=60)
 
 
 @pytest.fixture(scope="module")

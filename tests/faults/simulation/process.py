@@ -23,11 +23,11 @@ from eventspine.storage.memory.views import MemoryViewStore
 from eventspine.storage.ports import EventLog, EventStore, ViewStore
 from eventspine.storage.progress import ProgressBoard, ServingBuilds
 from eventspine.storage.tail import LogTail
-from processor_svc.audit import AuditSettings
 from processor_svc.auditor import Auditor
 from processor_svc.positions import Bounds
 from processor_svc.project import Processor
 from processor_svc.sequence import Sequencer
+from processor_svc.settings import ProcessorSettings
 from query_svc.serve import QueryService
 from query_svc.settings import QuerySettings
 from tests.faults.simulation.broker import Broker, FarBus
@@ -58,8 +58,12 @@ COMMANDS = CommandSettings(
     dead_seconds=6.0,
     late_seconds=12.0,
 )
-AUDITS = AuditSettings(
-    streams_per_second=0, pause_seconds=12.0, recheck_seconds=3.0, confirm_seconds=6.0, chains=2
+AUDITS = ProcessorSettings(
+    audit_streams_per_second=0,
+    audit_pause_seconds=12.0,
+    audit_recheck_seconds=3.0,
+    audit_confirm_seconds=6.0,
+    audit_chains=2,
 )
 BOUNDS = Bounds(streams_max=2, late_seconds=60.0, history_entries_max=0)
 POLL_SECONDS = 4.0
