@@ -27,7 +27,7 @@ const balance = await balances.getAccountBalance({
   header: { token: deposited.result?.token, stalePolicy: StalePolicy.FAIL },
   accountId,
 });
-console.log("balance of", accountId, "is", balance.row?.balanceCents, "cents");
+console.log(`balance of ${accountId} is ${balance.row?.balanceCents} cents`);
 
 const events = batches(createClient(QueryService, transport), {
   start: { case: "beginning", value: {} },
@@ -35,6 +35,6 @@ const events = batches(createClient(QueryService, transport), {
 });
 for await (const batch of events) {
   for (const record of batch.records) {
-    console.log(record.stream, record.streamVersion, record.type);
+    console.log(`${record.stream} ${record.streamVersion} ${record.type}`);
   }
 }
