@@ -24,7 +24,7 @@ from processor_svc.project import Processor
 
 T = TypeVar("T")
 
-CONTEXT = CallContext({}, lambda: None, lambda: False)
+CONTEXT = CallContext(lambda: None, lambda: False)
 
 
 class EmbeddedBank:

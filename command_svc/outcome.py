@@ -170,7 +170,11 @@ class Outcomes:
 
     async def _fresh(self, commands: Sequence[Command]) -> set[Command]:
         """Settles those commands that were stored before; returns the others."""
-        rows = await asyncio.gather(*(self._row(command) for command in commands))
+        if len(commands) == 1:
+            # Most often it is one, which needs no task of its own.
+            rows = [await self._row(commands[0])]
+        else:
+            rows = await asyncio.gather(*(self._row(command) for command in commands))
         fresh = set()
         for command, row in zip(commands, rows, strict=True):
             if row is None:

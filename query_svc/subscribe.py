@@ -189,16 +189,21 @@ class _Subscription:
 
     def _lag(self) -> int:
         """Returns how many events are still to be looked at, as far as this process knows."""
-        lag, end_of = 0, self._shared.tail.end
-        for partition, at in enumerate(self._place):
-            end = end_of(partition)
-            if end > at:
-                lag += end - at
-        return lag
+        tail = self._shared.tail
+        if self._live:
+            lag, end_of = 0, tail.end
+            for partition, at in enumerate(self._place):
+                end = end_of(partition)
+                if end > at:
+                    lag += end - at
+            return lag
+        # At the start the log was asked for its ends, of which the tail may hear a little later.
+        ends = map(max, tail.ends, self._start.ends)
+        return sum(max(end - at, 0) for end, at in zip(ends, self._place, strict=True))
 
     def _sign(self, lag: int, now: float) -> Reply | None:
         """Returns what the reader has to be told before anything else is sent, if anything."""
-        if not lag and not self._live and self._past_start_ends():
+        if not lag and not self._live:
             self._live = True
             self._unsigned = 0
             return SubscribeResponse(caught_up=CaughtUp(cursor=self._cursor()))
@@ -209,13 +214,6 @@ class _Subscription:
             behind = FellBehind(lag_events=lag, cursor=self._cursor())
             return SubscribeResponse(fell_behind=behind)
         return self._checkpoint(now)
-
-    def _past_start_ends(self) -> bool:
-        """Whether all that was in the log at the start has been looked at.
-
-        This process may learn of it later than the log was asked for its ends.
-        """
-        return all(at >= end for at, end in zip(self._place, self._start.ends, strict=True))
 
     def _checkpoint(self, now: float) -> Reply | None:
         """Returns a checkpoint when one is due."""

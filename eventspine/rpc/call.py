@@ -119,12 +119,7 @@ def call_context(context: Context) -> CallContext:
     # The stubs promise a number; the transport gives None where the caller set no deadline.
     if remaining is not None and remaining <= 0:
         raise DeadlineExceededError("the deadline passed before the work began; allow more time")
-    metadata = {
-        key: value
-        for key, value in context.invocation_metadata() or ()
-        if type(value) is str  # binary values are bytes
-    }
-    return CallContext(metadata, _counted_down(remaining), context.cancelled)
+    return CallContext(_counted_down(remaining), context.cancelled)
 
 
 def _counted_down(remaining: float | None) -> Callable[[], float | None]:

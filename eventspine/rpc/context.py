@@ -1,6 +1,6 @@
 """What a handler knows of the call, without the transport."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -9,7 +9,6 @@ class CallContext:
     """The circumstances of one call.
 
     Attributes:
-        metadata: Request metadata with lower-case names; binary ones (`-bin`) are left out.
         time_remaining: Returns the seconds until the caller's deadline, negative when it has
             passed; None without a deadline.
         cancelled: Returns whether the caller has gone.
@@ -17,7 +16,6 @@ class CallContext:
             in the middle of the call, such as a cursor to go on from. The handler puts it in.
     """
 
-    metadata: Mapping[str, str]
     time_remaining: Callable[[], float | None]
     cancelled: Callable[[], bool]
     parting: dict[str, Callable[[], str]] = field(default_factory=dict)

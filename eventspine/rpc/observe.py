@@ -4,16 +4,17 @@ The names are those of go-grpc-prometheus, which dashboards know.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 
 from eventspine.rpc.call import Context, StreamCall, UnaryCall
 from eventspine.rpc.figures import Figure, Labels, Timings
 from eventspine.rpc.method import Method
+
+_Reply = TypeVar("_Reply")
 
 _LABELS: Labels = ("grpc_type", "grpc_service", "grpc_method")
 
@@ -29,24 +30,12 @@ class CallCounts:
 
     def unary(self, method: Method, serve: UnaryCall) -> UnaryCall:
         """Returns the same call, counted."""
-        labels = self._known("unary", method)
-
-        async def counted(raw: bytes, context: Context) -> bytes:
-            with self._counted(labels, context):
-                return await serve(raw, context)
-
-        return counted
+        return self._counted("unary", method, serve)
 
     def stream(self, method: Method, serve: StreamCall) -> StreamCall:
         """Returns the same call, counted."""
         kind = "server_stream" if method.bidi_stream is None else "bidi_stream"
-        labels = self._known(kind, method)
-
-        async def counted(raw: Any, context: Context) -> None:
-            with self._counted(labels, context):
-                await serve(raw, context)
-
-        return counted
+        return self._counted(kind, method, serve)
 
     def figures(self) -> Iterable[Figure]:
         """Returns what was counted."""
@@ -68,29 +57,32 @@ class CallCounts:
             self._seconds,
         )
 
-    def _known(self, kind: str, method: Method) -> Labels:
+    def _counted(
+        self, kind: str, method: Method, serve: Callable[[Any, Context], Awaitable[_Reply]]
+    ) -> Callable[[Any, Context], Awaitable[_Reply]]:
         labels = (kind, method.service, method.name)
-        self._started[labels] = 0
-        self._seconds[labels] = Timings()
-        return labels
+        started, handled, timings = self._started, self._handled, Timings()
+        started[labels] = 0
+        self._seconds[labels] = timings
 
-    @contextmanager
-    def _counted(self, labels: Labels, context: Context) -> Iterator[None]:
-        self._started[labels] += 1
-        began, code = perf_counter(), grpc.StatusCode.OK
-        try:
-            yield
-        except asyncio.CancelledError:
-            code = grpc.StatusCode.CANCELLED
-            raise
-        except BaseException:
-            # The transport knows no status of a defect that nobody has caught.
-            code = _CODES.get(context.code(), grpc.StatusCode.UNKNOWN)
-            raise
-        finally:
-            self._seconds[labels].note(perf_counter() - began)
-            key = (*labels, _name(code))
-            self._handled[key] = self._handled.get(key, 0) + 1
+        async def counted(raw: Any, context: Context) -> _Reply:
+            started[labels] += 1
+            began, code = perf_counter(), grpc.StatusCode.OK
+            try:
+                return await serve(raw, context)
+            except asyncio.CancelledError:
+                code = grpc.StatusCode.CANCELLED
+                raise
+            except BaseException:
+                # The transport knows no status of a defect that nobody has caught.
+                code = _CODES.get(context.code(), grpc.StatusCode.UNKNOWN)
+                raise
+            finally:
+                timings.note(perf_counter() - began)
+                key = (*labels, _name(code))
+                handled[key] = handled.get(key, 0) + 1
+
+        return counted
 
 
 _CODES: dict[object, grpc.StatusCode] = {

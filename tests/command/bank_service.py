@@ -149,7 +149,7 @@ class BankService:
 
 def context(seconds: float = math.inf) -> CallContext:
     remaining: Callable[[], float | None] = lambda: None if seconds == math.inf else seconds  # noqa: E731 # one expression, given away
-    return CallContext({}, remaining, lambda: False)
+    return CallContext(remaining, lambda: False)
 
 
 def append_request(

@@ -11,7 +11,7 @@ from eventspine.rpc.context import CallContext
 from eventspine.v1 import admin_pb2 as pb
 from tests.journey.test_backup import backed_up, opening
 
-CALL = CallContext({}, lambda: None, lambda: False)
+CALL = CallContext(lambda: None, lambda: False)
 BALANCE = "bank.v1.AccountBalance"
 
 

@@ -26,7 +26,7 @@ from processor_svc.sequence import Sequencer
 from processor_svc.share import LOOK_SECONDS
 from tests.processor.views import BALANCE, Poison, declarations
 
-CALL = CallContext({}, lambda: None, lambda: False)
+CALL = CallContext(lambda: None, lambda: False)
 NOW_US = 1_700_000_000_000_000
 
 

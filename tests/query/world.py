@@ -44,7 +44,7 @@ DECLARATIONS = declare([BANK])
 BALANCES = "bank.v1.AccountBalance"
 WAIT_SECONDS = 10.0
 
-CONTEXT = CallContext(metadata={}, time_remaining=lambda: None, cancelled=lambda: False)
+CONTEXT = CallContext(time_remaining=lambda: None, cancelled=lambda: False)
 
 
 class World:

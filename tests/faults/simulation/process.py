@@ -222,4 +222,4 @@ class QueryProcess(Process):
 
 def context() -> CallContext:
     """A call that waits for as long as it takes."""
-    return CallContext({}, lambda: None, lambda: False)
+    return CallContext(lambda: None, lambda: False)

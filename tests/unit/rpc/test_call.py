@@ -15,9 +15,6 @@ class Late:
     def time_remaining(self) -> float | None:
         return self.seconds
 
-    def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
-        return (("trace", "t-1"), ("secret-bin", b"\x00"))
-
     def cancelled(self) -> bool:
         return False
 
@@ -28,9 +25,8 @@ def test_work_does_not_begin_after_the_deadline(seconds: float) -> None:
         call_context(Late(seconds))
 
 
-def test_a_handler_sees_text_metadata_and_a_deadline_only_where_there_is_one() -> None:
+def test_a_handler_sees_a_deadline_only_where_there_is_one() -> None:
     context = call_context(Late(None))
-    assert context.metadata == {"trace": "t-1"}
     assert context.time_remaining() is None
     remaining = call_context(Late(2.5)).time_remaining()
     assert remaining is not None
