@@ -14,6 +14,7 @@ from eventspine.storage.ports import EventLog, EventStore
 from eventspine.storage.records import LogEntry, LogPlace, NumberedCommand, StreamPlace
 from eventspine.storage.tail import LogTail
 from eventspine.v1.admin_pb2 import CommandRow, ExportRequest, ExportResponse
+from processor_svc.export_end import check_whole, whole_ends
 
 BATCH_BYTES = 1 << 20
 """About how many bytes a message holds; one record more than that is sent alone."""
@@ -68,6 +69,8 @@ class Export:
             )
         ends = await self._log.ends()
         places = _places(request, ends)
+        if not self._sequences_on_append:
+            ends = await whole_ends(self._events, self._log, places, ends)
         remaining = sum(end - place for end, place in zip(ends, places, strict=True))
         for partition, (place, end) in enumerate(zip(places, ends, strict=True)):
             async for batch in self._records(partition, place, end):
@@ -121,12 +124,17 @@ class Export:
             found = await self._places(commands)
             new = [c for c, place in found if place is not None and _moved(c, place, after, ends)]
             unplaced += [c for c, place in found if place is None]
+            # Of those without a place, the first record may be told earlier than the last one.
+            beyond = [c for c, place in found if place is not None and _is_beyond(place, ends)]
+            await check_whole(self._located, beyond, ends)
             if new:
                 yield ExportResponse(commands=[_row(command) for command in new])
         if unplaced:
             await asyncio.sleep(LATE_SECONDS)
         for first in range(0, len(unplaced), READ_MAX):
             found = await self._places(unplaced[first : first + READ_MAX])
+            beyond = [c for c, place in found if place is None or _is_beyond(place, ends)]
+            await check_whole(self._located, beyond, ends)
             new = [c for c, place in found if place is not None and _moved(c, place, after, ends)]
             if new:
                 yield ExportResponse(commands=[_row(command) for command in new])
@@ -137,7 +145,7 @@ class Export:
         """Returns the commands whose records are exported, up to the first other one."""
         covered: list[NumberedCommand] = []
         for command, place in await self._places(commands):
-            if place is None or place.sequence > ends[place.partition]:
+            if place is None or _is_beyond(place, ends):
                 break
             covered.append(command)
         return covered
@@ -160,9 +168,13 @@ def _moved(
     command: NumberedCommand, place: LogPlace, after: Sequence[int], ends: Sequence[int]
 ) -> bool:
     """Tells whether a command belongs to the records that are sent, or has none of its own."""
-    if place.sequence > ends[place.partition]:
+    if _is_beyond(place, ends):
         return False
     return not command.row.event_count or place.sequence > after[place.partition]
+
+
+def _is_beyond(place: LogPlace, ends: Sequence[int]) -> bool:
+    return place.sequence > ends[place.partition]
 
 
 def _places(request: ExportRequest, ends: Sequence[int]) -> list[int]:

@@ -37,7 +37,7 @@ class Tampered:
         return [record for record in changed if record.encoded is not None]
 
 
-# Declined exception: EventStore.commands is declined by Cassandra, so nothing exports them yet.
+# Cassandra keeps no order over the commands of all streams.
 NUMBERED = pytest.mark.parametrize("kind", ["memory", "sqlite"], indirect=True)
 
 
