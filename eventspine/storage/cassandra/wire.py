@@ -239,7 +239,9 @@ class Wire:
         for request in list(self._waiting):
             if request.deadline > now:
                 break
-            self._abandon(request)
+            # One that is given up may take its connection with it, and all others on that.
+            if not request.done:
+                self._abandon(request)
         self._sweeping = bool(self._waiting)
         if self._sweeping:
             self._loop.call_later(_SWEEP_SECONDS, self._sweep)

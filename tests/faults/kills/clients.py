@@ -18,8 +18,15 @@ from bank.v1.views_pb2 import GetAccountBalanceRequest
 from bank.v1.views_pb2_grpc import AccountQueriesStub
 from eventspine.client.errors import CallError, call_error
 from eventspine.client.methods import method_of
-from eventspine.v1.command_pb2 import CommandHeader, CommandResult
+from eventspine.v1.command_pb2 import (
+    CommandHeader,
+    CommandResult,
+    CommandVerdict,
+    ExecuteRequest,
+    ExecuteResponse,
+)
 from eventspine.v1.query_pb2 import STALE_POLICY_FAIL, QueryHeader
+from tests.faults.checker import CommandName
 from tests.faults.load import Follower, History, Load, name_of
 
 ATTEMPT_SECONDS = 10.0
@@ -27,6 +34,9 @@ AGAIN_SECONDS = 0.2
 GIVEN_UP_SHARE = 0.3
 READERS = 3
 WRITERS = 10
+BULK_WRITERS = 2
+BULK_COMMANDS = 20
+EXECUTE = "/eventspine.v1.CommandService/Execute"
 ALL = ""
 PREFIXES = (ALL, ALL, "account/hot-0", "account/cold-")
 """Of the streams that each subscription follows."""
@@ -43,7 +53,7 @@ _TRY_AGAIN = {"ERROR_REASON_VIEW_BEHIND", "ERROR_REASON_ROW_NOT_FOUND"}
 
 
 class Clients:
-    """Writers, readers of their own writes, and subscribers; an async context manager.
+    """Writers, alone and in bulk, readers of their own writes, and subscribers; a context manager.
 
     Attributes:
         history: What all of them saw.
@@ -75,6 +85,7 @@ class Clients:
     async def __aenter__(self) -> Self:
         self._channel = aio.insecure_channel(self._address)
         work = [self._write() for _ in range(WRITERS)]
+        work += [self._write_bulk() for _ in range(BULK_WRITERS)]
         work += [self._read(f"reader-{number}") for number in range(READERS)]
         self._working = [asyncio.create_task(one) for one in work]
         self._following = [asyncio.create_task(self._follow(one)) for one in self.followers]
@@ -110,6 +121,64 @@ class Clients:
     async def _write(self) -> None:
         while not self._ending:
             await self._carried(self._load.next())
+
+    async def _write_bulk(self) -> None:
+        """Sends batches on one stream for as long as it lasts; what had no verdict comes again."""
+        left: dict[CommandName, Any] = {}
+        while left or not self._ending:
+            call = self._channel.stream_stream(
+                EXECUTE, ExecuteRequest.SerializeToString, ExecuteResponse.FromString
+            )()
+            try:
+                while left or not self._ending:
+                    async with asyncio.timeout(ATTEMPT_SECONDS):
+                        await self._batch(call, left)
+            except aio.AioRpcError as failed:
+                self._judge(call_error(failed), _UNKNOWN)
+            except (TimeoutError, asyncio.InvalidStateError):
+                self.failures["bulk stream without an answer"] += 1
+            finally:
+                call.cancel()
+            await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _batch(self, call: Any, left: dict[CommandName, Any]) -> None:
+        """Sends what is left, and others with it; leaves what has to be sent again."""
+        while len(left) < BULK_COMMANDS and not self._ending:
+            request = self._load.next()
+            left[name_of(request)] = request
+        batch = ExecuteRequest()
+        for request in left.values():
+            self.history.send(request)
+            batch.commands.add().Pack(request)
+        await call.write(batch)
+        verdicts = 0
+        while verdicts < len(batch.commands):
+            response = await call.read()
+            if response is aio.EOF:
+                raise TimeoutError
+            for verdict in response.verdicts:
+                verdicts += 1
+                name = verdict.stream, verdict.command_id
+                if self._noted(name, verdict):
+                    del left[name]
+        if left:
+            await asyncio.sleep(AGAIN_SECONDS)
+
+    def _noted(self, name: CommandName, verdict: CommandVerdict) -> bool:
+        """Writes down a verdict; False where the command has to be sent again."""
+        if verdict.HasField("result"):
+            self.history.answer(name, verdict.result)
+        elif verdict.failure.domain == "bank.v1":
+            self.history.refuse(name)
+        else:
+            reason = verdict.failure.reason
+            self.failures[reason] += 1
+            if reason in _NOTHING_STORED:
+                self.history.fail(name)
+            else:
+                assert reason in _UNKNOWN, f"{name} failed: {verdict.failure}"
+            return False
+        return True
 
     async def _read(self, account: str) -> None:
         """Deposits a cent at a time, and has to see each one in the next query."""
