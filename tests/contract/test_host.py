@@ -79,21 +79,17 @@ async def test_a_reply_comes_as_message_or_as_ready_bytes(hosting) -> None:
     assert GetStreamResponse.FromString(fast).stream == "account/a!"
 
 
-async def test_a_handler_sees_metadata_deadline_and_nothing_of_the_transport(hosting) -> None:
-    seen: list[CallContext] = []
+async def test_a_handler_sees_the_deadline_and_nothing_of_the_transport(hosting) -> None:
     remaining: list[float | None] = []
 
     async def look(request: GetStreamRequest, context: CallContext) -> GetStreamResponse:
-        seen.append(context)
         remaining.append(context.time_remaining())
         assert not context.cancelled()
         return GetStreamResponse()
 
     call = (await hosting([unary(look)])).unary_unary(f"/{SERVICE}/Ask")
-    await call(b"", metadata=(("who", "me"), ("secret-bin", b"\x00")))
+    await call(b"")
     await call(b"", timeout=20)
-    assert seen[0].metadata["who"] == "me"
-    assert "secret-bin" not in seen[0].metadata
     assert remaining[0] is None
     assert remaining[1] is not None
     assert 10 < remaining[1] <= 20.1

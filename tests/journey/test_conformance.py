@@ -10,6 +10,7 @@ from grpc import aio
 
 from bank.v1.account_pb2 import DepositRequest, DepositResponse, WithdrawRequest
 from bank.v1.views_pb2 import GetAccountBalanceResponse, ListAccountBalancesRequest
+from devstack.conformance import suite
 from devstack.conformance.caller import Caller
 from devstack.conformance.suite import (
     RULES,
@@ -135,7 +136,7 @@ async def test_a_platform_with_a_fault_breaks_the_rule_that_forbids_it(
             assert (found.kept, found.found) == (True, "")
         fault = Fault(method, kind, bend)
         async with bent(platform.address, fault) as address, aio.insecure_channel(address) as wrong:
-            found = await judge(broken, Caller(wrong), "wrong", timeout_seconds=10)
+            found = await judge(broken, Caller(wrong), "wrong", timeout_seconds=4)
             assert not found.kept
             assert found.found
 
@@ -156,7 +157,10 @@ async def test_the_command_line_tells_which_rules_are_broken_and_ends_with_1() -
     assert (as_json.code, lines[-1]["rules"], lines[-1]["broken"]) == (1, len(RULES), 1)
 
 
-async def test_where_nothing_answers_or_the_bank_is_not_hosted_nothing_is_examined() -> None:
+async def test_where_nothing_answers_or_the_bank_is_not_hosted_nothing_is_examined(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(suite, "CONNECT_SECONDS", 0.5)
     with pytest.raises(UnreachableError, match="nothing answers at"):
         await verdicts(free_address())
     async with Embedded([]) as platform:
