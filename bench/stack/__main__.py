@@ -14,6 +14,7 @@ from bench.report import FOLDER, Found, say
 from bench.stack import appends, commands, delivery, views
 from bench.stack.ground import Ground, ground
 from devstack.stack import cassandra, kafka
+from eventspine.process.loop import settle_collector
 
 PARTS: dict[tuple[str, ...], Callable[[Ground], list[Found]]] = {
     ("P4", "P4S"): commands.distinct_streams,
@@ -36,6 +37,8 @@ def main() -> None:
     unknown = set(given.goals) - set(known)
     if unknown:
         parser.error(f"nothing is called {', '.join(sorted(unknown))}; there are: {known}")
+    # As a service process runs, which parts of the halves are.
+    settle_collector()
     began = time.perf_counter()
     found = asyncio.run(_measured(set(given.goals), given.nodes))
     environment = {

@@ -23,6 +23,7 @@ from command_svc.settings import CommandSettings
 from domains.bank.domain import BANK
 from eventspine.domain.declare import declare
 from eventspine.process.composition import system_now_us
+from eventspine.process.loop import loop_factory
 from eventspine.storage.cassandra.events import CassandraEventStore
 from eventspine.storage.cassandra.store import CassandraStore
 from eventspine.storage.connect import Backend, open_stack
@@ -43,7 +44,7 @@ _numbers = itertools.count(time.time_ns())
 def client_cost(ground: Ground) -> list[Found]:
     """Measures P5: the same appends by our store and by the driver as it comes."""
     driver = _Driver(ground)
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         store = runner.run(CassandraStore.open(ground.settings))
         events = CassandraEventStore(store)
         halves: dict[str, Callable[[], Half]] = {

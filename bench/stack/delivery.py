@@ -20,6 +20,7 @@ from bench.rounds import Measured
 from bench.stack.goals import P15
 from bench.stack.ground import Ground
 from eventspine.client.client import Client
+from eventspine.process.loop import loop_factory
 from eventspine.v1.query_pb2 import STALE_POLICY_FAIL, QueryHeader
 from eventspine.v1.subscription_pb2 import EventFilter, SubscribeRequest
 
@@ -39,7 +40,9 @@ def from_answer_to_readers(ground: Ground) -> list[Found]:
     row: list[float] = []
     for number in range(ROUNDS):
         raw.append((broker.median(COMMANDS) + ground.raw.row_median(COMMANDS)) * MILLISECONDS)
-        to_event, to_row = asyncio.run(_paced(ground.address, f"p15-{time.time_ns()}-{number}"))
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            paced = _paced(ground.address, f"p15-{time.time_ns()}-{number}")
+            to_event, to_row = runner.run(paced)
         event.append(to_event * MILLISECONDS)
         row.append(to_row * MILLISECONDS)
     broker.close()

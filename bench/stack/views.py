@@ -14,6 +14,7 @@ from domains.bank.balances import BALANCES
 from domains.bank.domain import BANK
 from eventspine.domain.declare import declare
 from eventspine.process.composition import system_now_us
+from eventspine.process.loop import loop_factory
 from eventspine.storage.bus import LocalBus
 from eventspine.storage.codec import encode
 from eventspine.storage.connect import Backend, open_stack
@@ -38,7 +39,7 @@ _builds = itertools.count(1)
 
 def written_and_rebuilt(ground: Ground) -> list[Found]:
     """Measures P10 and P11 on one history."""
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         views = declare([BANK]).views.values()
         backend = runner.run(open_stack(ground.settings_beside(), views, system_now_us))
         events = runner.run(_fill(backend))
