@@ -61,13 +61,20 @@ class Verdict(NamedTuple):
     seconds: float
 
 
-async def examine(address: str, *, queries: str = "", admin: str = "") -> AsyncIterator[Verdict]:
+async def examine(
+    address: str,
+    *,
+    queries: str = "",
+    admin: str = "",
+    connect_seconds: float = CONNECT_SECONDS,
+) -> AsyncIterator[Verdict]:
     """Examines the platform at an address, rule by rule.
 
     Args:
         address: Where it listens, `host:port`, without TLS.
         queries: Where its query service listens, if not there too.
         admin: Where operators' calls are answered, if not there too.
+        connect_seconds: How long to try to reach each of them.
 
     Raises:
         UnreachableError: Nothing answers at one of them.
@@ -78,7 +85,7 @@ async def examine(address: str, *, queries: str = "", admin: str = "") -> AsyncI
 
         async def reached(where: str) -> aio.Channel:
             client = await stack.enter_async_context(Client.connect(where))
-            await _reach(client, where)
+            await _reach(client, where, connect_seconds)
             return client.channel
 
         caller = Caller(
@@ -120,9 +127,9 @@ def _told(error: CallError) -> str:
     return f"{told(error).strip()}, {error.status.message}"
 
 
-async def _reach(client: Client, address: str) -> None:
+async def _reach(client: Client, address: str, seconds: float) -> None:
     try:
-        await client.ready(CONNECT_SECONDS)
+        await client.ready(seconds)
     except CallError:
         raise UnreachableError(
             f"nothing answers at {address}; start a platform with `eventspine dev`, or name the "

@@ -10,7 +10,6 @@ from grpc import aio
 
 from bank.v1.account_pb2 import DepositRequest, DepositResponse, WithdrawRequest
 from bank.v1.views_pb2 import GetAccountBalanceResponse, ListAccountBalancesRequest
-from devstack.conformance import suite
 from devstack.conformance.caller import Caller
 from devstack.conformance.suite import (
     RULES,
@@ -33,8 +32,8 @@ from tests.journey.conftest import DOMAINS, Platform
 pytestmark = pytest.mark.timeout(300)
 
 
-async def verdicts(address: str, **others: str) -> list[Verdict]:
-    return [verdict async for verdict in examine(address, **others)]
+async def verdicts(address: str, **how: Any) -> list[Verdict]:
+    return [verdict async for verdict in examine(address, **how)]
 
 
 def complaints(found: list[Verdict]) -> list[str]:
@@ -157,15 +156,12 @@ async def test_the_command_line_tells_which_rules_are_broken_and_ends_with_1() -
     assert (as_json.code, lines[-1]["rules"], lines[-1]["broken"]) == (1, len(RULES), 1)
 
 
-async def test_where_nothing_answers_or_the_bank_is_not_hosted_nothing_is_examined(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(suite, "CONNECT_SECONDS", 0.5)
+async def test_where_nothing_answers_or_the_bank_is_not_hosted_nothing_is_examined() -> None:
     with pytest.raises(UnreachableError, match="nothing answers at"):
-        await verdicts(free_address())
+        await verdicts(free_address(), connect_seconds=0.5)
     async with Embedded([]) as platform:
         with pytest.raises(UnreachableError, match="nothing answers at"):
-            await verdicts(platform.address, queries=free_address())
+            await verdicts(platform.address, queries=free_address(), connect_seconds=0.5)
     async with Embedded([FLIGHTS]) as platform:
         with pytest.raises(NotHostedError, match=r"the bank domain is not hosted at .*bank\.v1"):
             await verdicts(platform.address)
