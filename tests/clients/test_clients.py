@@ -19,6 +19,7 @@ from threading import Timer
 
 import pytest
 
+from tests.guide import blocks, commands
 from tests.journey.command_line import EVENTSPINE, Dev, settings
 
 ROOT = Path(__file__).parents[2]
@@ -30,17 +31,10 @@ EXAMPLE_SECONDS = 120
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(SECONDS_MAX)]
 
 
-def blocks(heading: str, kind: str) -> list[str]:
-    """Returns the blocks of a kind in a section of the guide."""
-    (section,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", GUIDE, re.DOTALL | re.MULTILINE)
-    found: list[str] = re.findall(rf"^```{kind}\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
-    return found
-
-
-def commands(heading: str) -> list[str]:
-    """Returns the commands of a section, in their order."""
-    lines = "".join(blocks(heading, "console")).splitlines()
-    return [line.removeprefix("$ ") for line in lines]
+def section(heading: str) -> str:
+    """Returns the text of a section of the guide."""
+    (text,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", GUIDE, re.DOTALL | re.MULTILINE)
+    return str(text)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +50,7 @@ def clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cloned")
     built = shutil.ignore_patterns("gen", "node_modules", "dist", "target", "contract")
     shutil.copytree(ROOT / "clients", folder / "clients", ignore=built)
-    start, export = commands("Get the contract, and a platform to talk to")
+    start, export = commands(section("Get the contract, and a platform to talk to"))
     assert start == "eventspine dev"
     run(export, cwd=folder, needs="eventspine")
     return folder / "clients"
@@ -88,7 +82,7 @@ def run(command: str, *, cwd: Path, needs: str, fetches: bool = False) -> str:
 def follow(heading: str, clients: Path, dev: Dev, *, needs: str) -> dict[str, str]:
     """Runs the commands of a section; returns what each has printed."""
     told = {}
-    for command in commands(heading):
+    for command in commands(section(heading)):
         if ADDRESS in command:
             watch(command.replace(ADDRESS, dev.address), clients.parent)
         else:
@@ -145,7 +139,7 @@ def test_the_client_in_java_is_built_and_passes_its_tests(clients: Path, dev: De
 
 
 def test_the_program_in_python_prints_what_its_commands_have_stored(dev: Dev) -> None:
-    (program,) = blocks("Python", "python")
+    (program,) = blocks(section("Python"), "python")
     assert ADDRESS in program
     client = subprocess.Popen(
         [sys.executable, "-u", "-c", program.replace(ADDRESS, dev.address)],

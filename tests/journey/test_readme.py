@@ -10,16 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.guide import blocks, commands
 from tests.journey.command_line import CommandLine, Dev, settings
 
 README = Path(__file__).parents[2] / "README.md"
 TEXT = README.read_text()
-COMMANDS = [
-    line.removeprefix("$ ")
-    for block in re.findall(r"^```console\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
-    for line in block.splitlines()
-]
-(CLIENT,) = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+COMMANDS = commands(TEXT)
+(CLIENT,) = blocks(TEXT, "python")
 LINKS = re.findall(r"\]\(([^)#:]+)\)", TEXT)
 PATHS = re.findall(r"`((?:\w+/)+(?:\w+\.\w+)?)`", TEXT)
 MADE_BY_A_COMMAND = {"shop/"}
