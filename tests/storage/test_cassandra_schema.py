@@ -8,7 +8,7 @@ import pytest
 
 from eventspine.storage.cassandra.failures import StatementRefusedError
 from eventspine.storage.cassandra.migrations import MIGRATIONS, record, script
-from eventspine.storage.cassandra.schema import prepare_schema
+from eventspine.storage.cassandra.schema import define_alone, prepare_schema
 from eventspine.storage.cassandra.session import CassandraSession, Verdict
 from eventspine.storage.cassandra.statements import Part
 from eventspine.storage.cassandra.store import CassandraStore
@@ -151,6 +151,20 @@ async def test_nobody_waits_for_a_lock_that_nothing_is_left_to_do_under(
     async with asyncio.timeout(30):
         await waiting
     assert await session.read(LOCK.format(migrations)) == [("another",)]
+
+
+async def test_what_a_node_that_is_behind_misses_is_not_changed_without_the_lock(
+    settings: StackSettings, session: CassandraSession
+) -> None:
+    await opened(settings)
+    table = f"{session.table('late')} (id int PRIMARY KEY)"
+    answers = [[], [f"CREATE TABLE IF NOT EXISTS {table}"]]
+
+    async def lacking() -> list[str]:
+        return answers.pop(0) if answers else []
+
+    await define_alone(session, lacking)
+    assert not await session.read(LOCK.format(session.table("migrations")))
 
 
 async def test_what_operators_are_given_is_all_that_is_needed(

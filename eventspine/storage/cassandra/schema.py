@@ -141,8 +141,8 @@ async def define_alone(
         StackSetupError: This program has not the right to, or the nodes do not agree.
         StoreUnavailableError: Cassandra cannot answer at the moment.
     """
-    async with alone(session, wanted=lacking) as owner:
-        for statement in await lacking():
+    async with alone(session, wanted=lacking) as (owner, statements):
+        for statement in statements:
             await renew(session, owner)
             await _define(session, statement)
 
@@ -153,8 +153,8 @@ async def _migrate(session: CassandraSession) -> None:
     async def pending() -> list[Migration]:
         return _pending(await _applied(session), session.keyspace)
 
-    async with alone(session, wanted=pending) as owner:
-        for migration in await pending():
+    async with alone(session, wanted=pending) as (owner, migrations):
+        for migration in migrations:
             for statement in migration.statements:
                 await renew(session, owner)
                 await _define(session, within(statement, session.keyspace))

@@ -2,10 +2,10 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from eventspine.storage.cassandra.failures import StatementRefusedError
 from eventspine.storage.cassandra.session import CassandraSession
@@ -27,26 +27,42 @@ _POLL_SECONDS = 0.3
 
 _Answer = TypeVar("_Answer")
 
+_Change = TypeVar("_Change")
+
+
+class Changes(NamedTuple, Generic[_Change]):
+    """What one process is to change of the schema, alone.
+
+    Attributes:
+        owner: The name that the lock is under.
+        wanted: The changes; none where others have made them, and then the lock may not be held.
+    """
+
+    owner: str
+    wanted: Sequence[_Change]
+
 
 @asynccontextmanager
 async def alone(
-    session: CassandraSession, *, wanted: Callable[[], Awaitable[object]]
-) -> AsyncIterator[str]:
-    """Keeps other processes from changing the schema; yields the name that the lock is under.
+    session: CassandraSession, *, wanted: Callable[[], Awaitable[Sequence[_Change]]]
+) -> AsyncIterator[Changes[_Change]]:
+    """Keeps other processes from changing the schema; yields what is to be changed.
 
     Args:
         session: A session of the keyspace, which has the table `migrations`.
-        wanted: Tells whether there is anything to change still; once there is not, this neither
-            waits for the lock nor takes it.
+        wanted: Returns what there is to change still; once there is nothing, this neither waits
+            for the lock nor takes it. A node that is behind may miss what another one has.
 
     Raises:
         StackSetupError: Another one kept the lock for too long.
         StoreUnavailableError: Cassandra cannot answer at the moment.
     """
     owner = secrets.token_hex(8)
-    await _lock(session, owner, wanted)
+    if not await _lock(session, owner, wanted):
+        yield Changes(owner, ())
+        return
     try:
-        yield owner
+        yield Changes(owner, await wanted())
     except OutcomeUnknownError as error:
         raise StoreUnavailableError("the schema could not be recorded; start again") from error
     finally:
@@ -54,8 +70,9 @@ async def alone(
 
 
 async def _lock(
-    session: CassandraSession, owner: str, wanted: Callable[[], Awaitable[object]]
-) -> None:
+    session: CassandraSession, owner: str, wanted: Callable[[], Awaitable[Sequence[object]]]
+) -> bool:
+    """Takes the lock, and returns whether it did: not where nothing is wanted any more."""
     cql = (
         f"INSERT INTO {session.table('migrations')} (number, owner) VALUES (0, ?)"
         f" IF NOT EXISTS USING TTL {_LOCK_SECONDS}"
@@ -63,14 +80,14 @@ async def _lock(
     end = asyncio.get_running_loop().time() + 2 * _LOCK_SECONDS
     while asyncio.get_running_loop().time() < end:
         if not await wanted():
-            return
+            return False
         try:
             verdict = await once_visible(partial(session.decide, (cql, (owner,))))
         except OutcomeUnknownError:
             continue
         # It may be ours by a sending whose answer was lost.
         if verdict.applied or verdict.rows[0]["owner"] == owner:
-            return
+            return True
         await asyncio.sleep(_POLL_SECONDS)
     raise StackSetupError(
         f"another process has been changing the schema of {session.keyspace} for"
