@@ -46,7 +46,37 @@ class Step(NamedTuple):
     full: bool
 
 
-class Page:
+class Page(NamedTuple):
+    """A stretch of one partition, dense, one entry at least.
+
+    Attributes:
+        after: The sequence before the first.
+        encoded: The records, encoded.
+        entries: The entries of the same records, where a filter has to look at them; else none.
+    """
+
+    partition: int
+    after: int
+    encoded: Sequence[bytes]
+    entries: Sequence[LogEntry]
+
+    def has(self, partition: int, after: int) -> bool:
+        """Returns whether the entry after a sequence of a partition is in it."""
+        return partition == self.partition and 0 <= after - self.after < len(self.encoded)
+
+    def part(self, after: int, most: int) -> "Page":
+        """Returns its leading entries after a sequence, `most` at most."""
+        first = after - self.after
+        there = slice(first, first + most)
+        return Page(self.partition, after, self.encoded[there], self.entries[there])
+
+    @property
+    def end(self) -> int:
+        """The last sequence in it."""
+        return self.after + len(self.encoded)
+
+
+class PageSize:
     """How many records to read at once, by how large they have been; keeps memory bounded."""
 
     def __init__(self) -> None:
@@ -76,21 +106,19 @@ class Encoder:
         """Returns the cursor of a place."""
         return encode_log(LogCursor(self._store_id, self.wanted.fingerprint, place))
 
-    def batch(self, entries: Sequence[LogEntry], place: Place) -> bytes:
-        """Encodes a batch of one partition's entries, one or more."""
-        parts = _RECORDS.parts([entry.encoded for entry in entries])
-        rest = EventBatch(
-            sequences=[entry.sequence for entry in entries],
-            partition=entries[0].partition,
-            cursor=self.cursor(place),
-        )
+    def batch(
+        self, encoded: Sequence[bytes], sequences: Sequence[int], partition: int, place: Place
+    ) -> bytes:
+        """Encodes a batch of one partition's records, one or more, with the sequence of each."""
+        parts = _RECORDS.parts(encoded)
+        rest = EventBatch(sequences=sequences, partition=partition, cursor=self.cursor(place))
         parts.append(rest.SerializeToString())
         parts.insert(0, _BATCH.start(sum(map(len, parts))))
         return b"".join(parts)
 
-    def fitting(self, entries: Sequence[LogEntry]) -> int:
-        """Returns how many of the entries fit into one batch."""
-        return fitting([entry.encoded for entry in entries], self.records_max, BATCH_BYTES_MAX)
+    def fitting(self, encoded: Sequence[bytes]) -> int:
+        """Returns how many of the records fit into one batch."""
+        return fitting(encoded, self.records_max, BATCH_BYTES_MAX)
 
 
 class Memo:
@@ -128,8 +156,8 @@ class Feed:
         self._memo = memo
         self._encoder = encoder
         self._looked_max = encoder.records_max if encoder.wanted.all_pass else PAGE_ENTRIES_MAX
-        self._size = Page()
-        self._page: Sequence[LogEntry] = ()
+        self._size = PageSize()
+        self._page: Page | None = None
 
     async def step(self, place: Place, partition: int) -> Step | None:
         """Returns the next step of a partition; None where there is nothing new."""
@@ -138,50 +166,58 @@ class Feed:
         known = self._memo.get(key)
         if known is not None and self._good(known, place, partition):
             return known
-        entries = await self._entries(partition, place[partition])
-        if not entries:
+        page = await self._next(partition, place[partition])
+        if page is None:
             return None
-        step = self._made(entries, place, partition)
+        step = self._made(page, place)
         self._memo.put(key, step)
         return step
 
     def buffered(self, partition: int, after: int) -> bool:
         """Returns whether the next step of the partition needs no reading."""
-        page = self._page
-        return bool(page) and page[0].partition == partition and _next(page, after) is not None
+        return self._page is not None and self._page.has(partition, after)
 
     def _good(self, step: Step, place: Place, partition: int) -> bool:
         """A short step is good for those near the end; a late one wants a full one."""
         return step.full or self._tail.end(partition) - place[partition] < self._looked_max
 
-    async def _entries(self, partition: int, after: int) -> Sequence[LogEntry]:
-        if not self.buffered(partition, after):
-            limit = self._size.limit(PAGE_ENTRIES_MAX)
-            self._page = await self._tail.read(partition, after=after, limit=limit)
-            self._size.seen([entry.encoded for entry in self._page])
-        start = _next(self._page, after)
-        if start is None:
-            return ()
-        entries = self._page[start : start + self._looked_max]
-        if start + len(entries) == len(self._page):
-            # Whoever waits at the end holds no page meanwhile.
-            self._page = ()
-        return entries
+    async def _next(self, partition: int, after: int) -> Page | None:
+        """Returns what one step looks at; None where there is nothing new."""
+        page = self._page
+        if page is None or not page.has(partition, after):
+            page = await self._read(partition, after)
+        if not page.encoded:
+            return None
+        part = page.part(after, self._looked_max)
+        # Whoever waits at the end holds no page meanwhile.
+        self._page = page if part.end < page.end else None
+        return part
 
-    def _made(self, entries: Sequence[LogEntry], place: Place, partition: int) -> Step:
-        matching = self._encoder.wanted.matching(entries)
-        count = self._encoder.fitting(matching)
-        full = count < len(matching) or count == self._encoder.records_max
-        # Cut short, the step ends at the last event sent; else it has looked at all of them.
-        end = matching[count - 1].sequence if count < len(matching) else entries[-1].sequence
+    async def _read(self, partition: int, after: int) -> Page:
+        limit = self._size.limit(PAGE_ENTRIES_MAX)
+        entries: Sequence[LogEntry] = ()
+        if self._encoder.wanted.all_pass:
+            encoded = await self._tail.read_encoded(partition, after=after, limit=limit)
+        else:
+            entries = await self._tail.read(partition, after=after, limit=limit)
+            encoded = [entry.encoded for entry in entries]
+        self._size.seen(encoded)
+        return Page(partition, after, encoded, entries)
+
+    def _made(self, page: Page, place: Place) -> Step:
+        encoder, partition, end = self._encoder, page.partition, page.end
+        encoded: Sequence[bytes] = page.encoded
+        sequences: Sequence[int] = range(page.after + 1, end + 1)
+        if not encoder.wanted.all_pass:
+            matching = encoder.wanted.matching(page.entries)
+            encoded = [entry.encoded for entry in matching]
+            sequences = [entry.sequence for entry in matching]
+        count = encoder.fitting(encoded)
+        full = count < len(encoded) or count == encoder.records_max
+        if count < len(encoded):
+            # Cut short, the step ends at the last event sent; else it has looked at all of them.
+            end = sequences[count - 1]
+            encoded, sequences = encoded[:count], sequences[:count]
         after = (*place[:partition], end, *place[partition + 1 :])
-        message = self._encoder.batch(matching[:count], after) if count else None
+        message = encoder.batch(encoded, sequences, partition, after) if count else None
         return Step(after, end - place[partition], message, full)
-
-
-def _next(page: Sequence[LogEntry], after: int) -> int | None:
-    """Returns where in a page, which is dense, the entry after a sequence stands."""
-    if not page:
-        return None
-    start = after + 1 - page[0].sequence
-    return start if 0 <= start < len(page) else None

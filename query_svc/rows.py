@@ -25,7 +25,7 @@ from eventspine.storage.progress import ServingBuilds
 from eventspine.storage.records import KeyedRow, PartialRow
 from eventspine.v1.query_pb2 import ListRowsRequest, ListRowsResponse, QueryHeader, QueryResult
 from query_svc.cursor import RowsCursor, decode_rows, encode_rows
-from query_svc.feed import Page
+from query_svc.feed import PageSize
 from query_svc.freshness import Freshness, Served, registered, served
 from query_svc.keys import leading_key, parsed_key, whole_key
 from query_svc.settings import BATCH_BYTES_MAX, BATCH_RECORDS_MAX
@@ -204,15 +204,15 @@ class Rows:
 
     async def _batches(self, listing: Listing) -> AsyncGenerator[tuple[list[bytes], bytes], None]:
         """Reads page by page; each batch with the key to go on after, empty behind the last row."""
-        after, left, page, sent = listing.after, listing.limit, Page(), False
+        after, left, size, sent = listing.after, listing.limit, PageSize(), False
         while True:
-            want = page.limit(min(left, BATCH_RECORDS_MAX))
+            want = size.limit(min(left, BATCH_RECORDS_MAX))
             found = await self.backend.views.list(
                 listing.build.build_id, prefix=listing.prefix, after=after, limit=want + 1
             )
             more = len(found) > want
             keyed = _encoded(listing, found[:want])
-            page.seen([row for _, row in keyed])
+            size.seen([row for _, row in keyed])
             if not found:
                 await self._check_kept(listing)
             for batch, last_key in _cut(keyed):

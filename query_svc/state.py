@@ -20,7 +20,7 @@ from eventspine.storage.ports import EventStore, SnapshotStore
 from eventspine.storage.records import GENESIS, StreamRecord
 from eventspine.v1.query_pb2 import GetStateRequest, GetStateResponse
 from eventspine.v1.record_pb2 import EventRecord
-from query_svc.feed import Page
+from query_svc.feed import PageSize
 from query_svc.moments import append_time_us, moment_us
 from query_svc.settings import BATCH_RECORDS_MAX
 from query_svc.streams import not_found
@@ -81,9 +81,9 @@ class States:
 
         It walks backwards, since the clocks of several writers do not rise with the versions.
         """
-        after, page = 0, Page()
+        after, size = 0, PageSize()
         while True:
-            limit = page.limit(BATCH_RECORDS_MAX)
+            limit = size.limit(BATCH_RECORDS_MAX)
             records = await self._events.read(stream, after=after, limit=limit, backwards=True)
             for record in records:
                 if append_time_us(record.encoded) <= moment:
@@ -92,7 +92,7 @@ class States:
                 raise StreamNotFoundError(
                     f"stream {stream!r} had no event at that time", stream=stream
                 )
-            page.seen([record.encoded for record in records])
+            size.seen([record.encoded for record in records])
             after = records[-1].stream_version
             _check_wanted(ctx)
 
@@ -100,7 +100,7 @@ class States:
         self, aggregate: Aggregate[Any], stream: str, version: int, ctx: CallContext
     ) -> Message:
         state: Message = aggregate.initial()
-        after, chain, page = 0, GENESIS, Page()
+        after, chain, size = 0, GENESIS, PageSize()
         snapshot = await self._snapshots.load(stream)
         if (
             snapshot is not None
@@ -110,14 +110,14 @@ class States:
             state = aggregate.state.FromString(snapshot.state)
             after, chain = snapshot.stream_version, snapshot.chain
         while after < version:
-            limit = page.limit(min(BATCH_RECORDS_MAX, version - after))
+            limit = size.limit(min(BATCH_RECORDS_MAX, version - after))
             records = await self._events.read(stream, after=after, limit=limit)
             if not records:
                 raise DomainDefectError(f"stream {stream!r} ends before its head", stream=stream)
             chain = verify(stream, records, chain, after)
             for record in records:
                 state = self._evolved(aggregate, state, stream, record)
-            page.seen([record.encoded for record in records])
+            size.seen([record.encoded for record in records])
             after = records[-1].stream_version
             _check_wanted(ctx)
         return state

@@ -19,7 +19,7 @@ from eventspine.v1.query_pb2 import (
     ReadStreamRequest,
     ReadStreamResponse,
 )
-from query_svc.feed import Page
+from query_svc.feed import PageSize
 from query_svc.moments import append_time_us, timestamp
 from query_svc.settings import BATCH_BYTES_MAX, BATCH_RECORDS_MAX
 from query_svc.splice import field, fitting
@@ -52,16 +52,16 @@ class Streams:
         if request.direction:
             check_enum("direction", _DIRECTIONS, request.direction)
         backwards = request.direction == Direction.DIRECTION_BACKWARDS
-        after, left, page, first = _after(request), request.limit or _ENDLESS, Page(), True
+        after, left, size, first = _after(request), request.limit or _ENDLESS, PageSize(), True
         while left and not ctx.cancelled():
-            limit = page.limit(min(left, BATCH_RECORDS_MAX))
+            limit = size.limit(min(left, BATCH_RECORDS_MAX))
             records = await self._events.read(
                 request.stream, after=after, limit=limit, backwards=backwards
             )
             if first and not records:
                 await self._check_exists(request.stream)
             encoded = [record.encoded for record in records]
-            page.seen(encoded)
+            size.seen(encoded)
             while encoded:
                 count = fitting(encoded, BATCH_RECORDS_MAX, BATCH_BYTES_MAX)
                 yield b"".join(_RECORDS.parts(encoded[:count]))

@@ -27,7 +27,7 @@ from eventspine.v1.subscription_pb2 import (
     SubscribeResponse,
     SubscriptionConfirmation,
 )
-from query_svc.feed import Encoder, Feed, Memo, Page, Place, Step
+from query_svc.feed import Encoder, Feed, Memo, PageSize, Place, Step
 from query_svc.filter import compile_filter
 from query_svc.moments import append_time_us, duration, timestamp
 from query_svc.pulse import Pulse
@@ -261,12 +261,12 @@ class _Subscription:
         """Sends what one stream has up to the ends that were found, without scanning the log."""
         if not self._encoder.wanted.stream or self._lag() <= self._shared.settings.near_events:
             return
-        stream, version, page = self._encoder.wanted.stream, self._start.version, Page()
+        stream, version, size = self._encoder.wanted.stream, self._start.version, PageSize()
         while True:
             self._shared.pulse.check()
-            limit = page.limit(self._encoder.records_max)
+            limit = size.limit(self._encoder.records_max)
             records = await self._shared.backend.events.read(stream, after=version, limit=limit)
-            page.seen([record.encoded for record in records])
+            size.seen([record.encoded for record in records])
             asked = [StreamPlace(stream, record.stream_version) for record in records]
             places = await self._places.find(asked)
             entries = self._placed(records, places)
@@ -310,10 +310,13 @@ class _Subscription:
         """Encodes entries of one stream as batches, and moves on with each."""
         rest = self._encoder.wanted.matching(entries)
         while rest:
-            count = self._encoder.fitting(rest)
-            self._stand_at(rest[count - 1])
-            yield self._encoder.batch(rest[:count], self._place)
-            rest = rest[count:]
+            encoded = [entry.encoded for entry in rest]
+            sent = rest[: self._encoder.fitting(encoded)]
+            self._stand_at(sent[-1])
+            sequences = [entry.sequence for entry in sent]
+            partition = sent[-1].partition
+            yield self._encoder.batch(encoded[: len(sent)], sequences, partition, self._place)
+            rest = rest[len(sent) :]
 
     def _looked_at(self, entries: Sequence[LogEntry]) -> None:
         """Moves on over a page of one stream, also where nothing of it passed."""

@@ -131,6 +131,15 @@ class EventLog(Protocol):
         """Reads entries above `after`. Fewer than `limit` mean that the log ends there."""
         ...
 
+    async def read_encoded(
+        self, partition: int, *, after: int = 0, limit: int = 500
+    ) -> list[bytes]:
+        """Reads the records of the same entries, encoded; the first has sequence `after + 1`.
+
+        For those who pass records on without a look at them.
+        """
+        ...
+
     async def ends(self) -> tuple[int, ...]:
         """Returns the last sequence of each partition, 0 for an empty one. Never an empty tuple."""
         ...

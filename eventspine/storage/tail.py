@@ -93,12 +93,22 @@ class LogTail:
             StoreUnavailableError: The log had to be asked and cannot be read.
         """
         window = self._windows[partition]
-        if after >= window.end:
-            return ()
         if after >= window.before:
             return window.slice(after, limit)
         # Not into the window: the same entries must not be in memory twice.
         return await self._log.read(partition, after=after, limit=min(limit, window.before - after))
+
+    async def read_encoded(self, partition: int, *, after: int, limit: int) -> Sequence[bytes]:
+        """Reads the records of the same entries, encoded; the first has sequence `after + 1`.
+
+        Raises:
+            StoreUnavailableError: The log had to be asked and cannot be read.
+        """
+        window = self._windows[partition]
+        if after >= window.before:
+            return [entry.encoded for entry in window.slice(after, limit)]
+        limit = min(limit, window.before - after)
+        return await self._log.read_encoded(partition, after=after, limit=limit)
 
     def place(self, stream: str, stream_version: int) -> LogPlace | None:
         """Returns where a version of a stream is; None where it is in no window."""
@@ -183,6 +193,8 @@ class _Window:
         self._woken_end = end
 
     def slice(self, after: int, limit: int) -> Sequence[LogEntry]:
+        if after >= self.end:
+            return ()
         first = after - self.before
         return self.entries[first : first + limit]
 

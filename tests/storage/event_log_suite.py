@@ -37,6 +37,13 @@ class EventLogSuite:
         assert await log.read(0, after=6) == []
         assert await log.read(0, after=2**64 - 1) == []
 
+    async def test_its_records_alone_are_those_of_its_entries(self, log: EventLog) -> None:
+        await self.fill(log, ["a/1", "b/1", "c/1"])
+        for after, limit in ((0, 500), (1, 3), (4, 3), (6, 500), (2**64 - 1, 500)):
+            entries = await log.read(0, after=after, limit=limit)
+            encoded = await log.read_encoded(0, after=after, limit=limit)
+            assert encoded == [entry.encoded for entry in entries]
+
     async def test_the_place_of_each_version_of_a_stream_is_known(self, log: EventLog) -> None:
         await self.fill(log, ["a/1", "b/1"])
         places = [StreamPlace("b/1", 2), StreamPlace("b/1", 3), StreamPlace("a/1", 1)]

@@ -60,6 +60,8 @@ class TestSqliteEventLog(EventLogSuite):
     async def test_a_partition_that_does_not_exist_is_refused(self, log: SqliteEventLog) -> None:
         with pytest.raises(IndexError, match="partition 0 only"):
             await log.read(1)
+        with pytest.raises(IndexError, match="partition 0 only"):
+            await log.read_encoded(1)
 
 
 class TestSqliteSnapshotStore(SnapshotStoreSuite):

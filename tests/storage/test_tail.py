@@ -16,6 +16,10 @@ from tests.storage.until import settled, until
 NEVER = 3600.0
 
 
+def encoded(first: int, last: int) -> list[bytes]:
+    return [entry.encoded for entry in entries(first, last)]
+
+
 class CountingLog(MemoryEventLog):
     """A log that counts how many entries were read from it, and can be out of order."""
 
@@ -71,6 +75,8 @@ async def test_it_begins_at_the_ends_of_the_log_and_reads_history_from_there(
     assert (tail.partitions, tail.end(0), tail.ends) == (1, 5, (5,))
     assert await tail.read(0, after=1, limit=2) == entries(2, 3)
     assert await tail.read(0, after=5, limit=10) == ()
+    assert await tail.read_encoded(0, after=1, limit=2) == encoded(2, 3)
+    assert await tail.read_encoded(0, after=5, limit=10) == []
 
 
 async def test_what_the_bus_brings_is_read_without_the_log_and_shared(around: Around) -> None:
@@ -98,6 +104,7 @@ async def test_what_this_process_has_put_into_the_log_needs_no_bus(around: Aroun
     await around.tell(stored)
     await settled()
     assert list(await tail.read(0, after=0, limit=9)) == stored
+    assert await tail.read_encoded(0, after=1, limit=2) == encoded(2, 3)
     assert around.log.entries_read == 2
 
 

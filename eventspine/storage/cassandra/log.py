@@ -123,6 +123,13 @@ class CassandraEventLog:
                 break
         return entries
 
+    async def read_encoded(
+        self, partition: int, *, after: int = 0, limit: int = 500
+    ) -> list[bytes]:
+        """Reads the records above `after`, encoded; see the port."""
+        # The other columns are what a hole is found by.
+        return [entry.encoded for entry in await self.read(partition, after=after, limit=limit)]
+
     async def ends(self) -> tuple[int, ...]:
         """Returns the last sequence of each partition; see the port."""
         ends = await asyncio.gather(*map(self._end, range(self._partitions)))

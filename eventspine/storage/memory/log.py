@@ -34,6 +34,12 @@ class MemoryEventLog:
         """Reads entries above `after`; see the port."""
         return self._partitions[partition][after : after + limit]
 
+    async def read_encoded(
+        self, partition: int, *, after: int = 0, limit: int = 500
+    ) -> list[bytes]:
+        """Reads the records above `after`, encoded; see the port."""
+        return [entry.encoded for entry in self._partitions[partition][after : after + limit]]
+
     async def ends(self) -> tuple[int, ...]:
         """Returns the last sequence of each partition; see the port."""
         return tuple(len(log) for log in self._partitions)

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Sequence
-from itertools import repeat
+from itertools import chain, repeat
 
 from eventspine.storage.errors import DeclinedError
 from eventspine.storage.records import LogEntry, LogPlace, StreamPlace
@@ -13,6 +13,8 @@ from eventspine.storage.sqlite.events import INTEGER_MAX
 # All fields of a LogEntry, in its order.
 _READ = """SELECT 0, sequence, stream, stream_version, type, encoded, FALSE FROM events
     WHERE sequence > ? ORDER BY sequence LIMIT ?"""
+
+_READ_ENCODED = "SELECT encoded FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?"
 
 _PLACE = "SELECT sequence FROM events WHERE stream = ? AND stream_version = ?"
 _VERSION = "SELECT max(stream_version) FROM events WHERE stream = ?"
@@ -49,13 +51,28 @@ class SqliteEventLog:
         Raises:
             IndexError: The partition does not exist.
         """
-        if partition != 0:
-            raise IndexError(f"a store file has log partition 0 only, not {partition}")
-        arguments = (min(after, INTEGER_MAX), min(limit, INTEGER_MAX))
+        arguments = _range(partition, after, limit)
 
         def query(connection: sqlite3.Connection) -> list[LogEntry]:
             # Made without a call of Python for each.
             return list(map(tuple.__new__, repeat(LogEntry), connection.execute(_READ, arguments)))
+
+        return await self._db.read(query)
+
+    async def read_encoded(
+        self, partition: int, *, after: int = 0, limit: int = 500
+    ) -> list[bytes]:
+        """Reads the records above `after`, encoded; see the port and `read`.
+
+        A row of one column costs a third of one with all.
+
+        Raises:
+            IndexError: The partition does not exist.
+        """
+        arguments = _range(partition, after, limit)
+
+        def query(connection: sqlite3.Connection) -> list[bytes]:
+            return list(chain.from_iterable(connection.execute(_READ_ENCODED, arguments)))
 
         return await self._db.read(query)
 
@@ -85,3 +102,14 @@ class SqliteEventLog:
             return [last or 0 for (last,) in found]
 
         return await self._db.read(query)
+
+
+def _range(partition: int, after: int, limit: int) -> tuple[int, int]:
+    """Returns the arguments of a statement that reads.
+
+    Raises:
+        IndexError: The partition does not exist.
+    """
+    if partition != 0:
+        raise IndexError(f"a store file has log partition 0 only, not {partition}")
+    return min(after, INTEGER_MAX), min(limit, INTEGER_MAX)

@@ -76,6 +76,11 @@ class FarEventLog:
             "read log", lambda: log.read(partition, after=after, limit=limit)
         )
 
+    async def read_encoded(
+        self, partition: int, *, after: int = 0, limit: int = 500
+    ) -> list[bytes]:
+        return [entry.encoded for entry in await self.read(partition, after=after, limit=limit)]
+
     async def ends(self) -> tuple[int, ...]:
         return await self._line.ask("ends", self._shared.log.ends)
 

@@ -3,7 +3,6 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventspine.storage.records import LogEntry
 from eventspine.v1.query_pb2 import ReadStreamResponse
 from eventspine.v1.record_pb2 import EventRecord
 from eventspine.v1.subscription_pb2 import EventFilter, SubscribeResponse
@@ -30,14 +29,13 @@ def test_a_batch_of_a_subscription_parses_as_it_was_meant(
     payloads: list[bytes], first: int
 ) -> None:
     records = [EventRecord(stream="a/b", payload=payload) for payload in payloads]
-    entries = [
-        LogEntry(3, first + place, "a/b", place, "t", record.SerializeToString())
-        for place, record in enumerate(records)
-    ]
+    encoded = [record.SerializeToString() for record in records]
+    sequences = range(first, first + len(records))
     encoder = Encoder("s", compile_filter(EventFilter()), 100)
-    batch = SubscribeResponse.FromString(encoder.batch(entries, (0, first))).batch
+    message = encoder.batch(encoded, sequences, 3, (0, first))
+    batch = SubscribeResponse.FromString(message).batch
     assert list(batch.records) == records
-    assert list(batch.sequences) == [entry.sequence for entry in entries]
+    assert list(batch.sequences) == list(sequences)
     assert (batch.partition, batch.cursor) == (3, encoder.cursor((0, first)))
 
 
