@@ -113,8 +113,7 @@ class Encoder:
         parts = _RECORDS.parts(encoded)
         rest = EventBatch(sequences=sequences, partition=partition, cursor=self.cursor(place))
         parts.append(rest.SerializeToString())
-        parts.insert(0, _BATCH.start(sum(map(len, parts))))
-        return b"".join(parts)
+        return _BATCH.one(b"".join(parts))
 
     def fitting(self, encoded: Sequence[bytes]) -> int:
         """Returns how many of the records fit into one batch."""

@@ -39,12 +39,14 @@ class Field:
 
     def parts(self, values: Sequence[bytes]) -> list[bytes]:
         """Returns the pieces of the field repeated, one value after the other, to be joined."""
-        starts = self._starts
+        parts: list[bytes] = [b""] * (2 * len(values))
+        parts[1::2] = values
         try:
-            return [part for value in values for part in (starts[len(value)], value)]
+            parts[::2] = map(self._starts.__getitem__, map(len, values))
         except IndexError:
             # Some are long.
-            return [part for value in values for part in (self.start(len(value)), value)]
+            parts[::2] = map(self.start, map(len, values))
+        return parts
 
 
 _FIELDS: dict[int, Field] = {}
