@@ -50,17 +50,21 @@ def through_envoy(folder: Path) -> list[Found]:
             messages = reader.read(SUBSCRIBE, request, records=HISTORY_EVENTS)
         ready.write_bytes(pickle.dumps(messages))
         typed = stack.enter_context(Child("typed", ready))
+        memory = stack.enter_context(Child("memory", folder))
         ours = stack.enter_context(_fronted(folder / "ours", platform.address))
+        stored_nowhere = stack.enter_context(_fronted(folder / "memory", memory.address))
         raw = stack.enter_context(_fronted(folder / "raw", typed.address))
         return [
-            *_calls(platform, ours, typed, raw),
+            *_calls("memory", memory, stored_nowhere, typed, raw),
+            *_calls("a file", platform, ours, typed, raw),
             *_tiers(typed, raw),
             *_streams(ours, raw, request, len(messages)),
         ]
 
 
-def _calls(ours: Child, our_edge: Edge, raw: Child, raw_edge: Edge) -> list[Found]:
+def _calls(storage: str, ours: Child, our_edge: Edge, raw: Child, raw_edge: Edge) -> list[Found]:
     with Caller(our_edge.address) as caller, Caller(raw_edge.address) as other:
+        caller.bulk(openings(), message_commands=500, in_flight=1_000)
         caller.unary(DEPOSIT, _dry(CALLS), IN_FLIGHT)
         other.unary(DEPOSIT, _dry(CALLS), IN_FLIGHT)
         many = interleave(
@@ -70,7 +74,7 @@ def _calls(ours: Child, our_edge: Edge, raw: Child, raw_edge: Edge) -> list[Foun
             }
         )
         one = interleave({"ours": lambda: _lone(caller), "raw": lambda: _lone(other)})
-    setting = "a dry run of a deposit, both tiers"
+    setting = f"a dry run of a deposit over {storage}, both tiers"
     return [
         Line(
             P1, many.over("ours", "raw", cost=True), f"{setting}, {IN_FLIGHT} in flight", "/CPU s"

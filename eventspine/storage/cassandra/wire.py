@@ -57,8 +57,6 @@ class Wire:
         self._loop_thread = get_ident()
         self._free = in_flight_max
         self._queue: deque[asyncio.Future[None]] = deque()
-        self._arrived: deque[tuple[_Request, Any]] = deque()
-        self._awake = False
         # In the order of their deadlines, because all have the same time.
         self._waiting: dict[_Request, None] = {}
         self._sweeping = False
@@ -207,26 +205,13 @@ class Wire:
         ):
             request.connection.defunct(response)
         if get_ident() == self._loop_thread:
-            if not request.done:
-                self._end(request, response)
-            return
-        self._arrived.append((request, response))
-        # One wake-up serves all that arrive until the loop comes to it.
-        if not self._awake:
-            self._awake = True
-            self._loop.call_soon_threadsafe(self._take)
-
-    def _take(self) -> None:
-        """Gives out all answers that have arrived, on the event loop."""
-        # Before the first is taken: what arrives from here on wakes the loop again.
-        self._awake = False
-        arrived = self._arrived
-        while arrived:
-            request, response = arrived.popleft()
-            if not request.done:
-                self._end(request, response)
+            self._end(request, response)
+        else:
+            self._loop.call_soon_threadsafe(self._end, request, response)
 
     def _end(self, request: _Request, response: Any) -> None:
+        if request.done:
+            return
         request.done = True
         self._waiting.pop(request, None)
         self._free_slot()
