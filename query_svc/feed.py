@@ -4,6 +4,7 @@ Nothing is queued for a subscription: it asks for the next step when its reader 
 one. What a step costs beyond that is one page of entries, bounded in number and bytes.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -160,16 +161,20 @@ class Feed:
 
     async def step(self, place: Place, partition: int) -> Step | None:
         """Returns the next step of a partition; None where there is nothing new."""
-        encoder = self._encoder
-        key = (partition, place, encoder.wanted.fingerprint, encoder.records_max)
-        known = self._memo.get(key)
-        if known is not None and self._good(known, place, partition):
-            return known
-        page = await self._next(partition, place[partition])
-        if page is None:
-            return None
-        step = self._made(page, place)
-        self._memo.put(key, step)
+        step = self._memo.get(self._key(place, partition))
+        if step is None or not self._good(step, place, partition):
+            page = self._page
+            if page is None or not page.has(partition, place[partition]):
+                page = await self._read(partition, place[partition])
+            if not page.encoded:
+                return None
+            step = self._next(page, place)
+        if self.buffered(partition, step.place[partition]):
+            # The one after it is made while the transport is busy with this one.
+            asyncio.get_running_loop().call_soon(self._make_ahead, step.place, partition)
+        else:
+            # Whoever waits at the end holds no page meanwhile.
+            self._page = None
         return step
 
     def buffered(self, partition: int, after: int) -> bool:
@@ -180,17 +185,23 @@ class Feed:
         """A short step is good for those near the end; a late one wants a full one."""
         return step.full or self._tail.end(partition) - place[partition] < self._looked_max
 
-    async def _next(self, partition: int, after: int) -> Page | None:
-        """Returns what one step looks at; None where there is nothing new."""
+    def _key(self, place: Place, partition: int) -> object:
+        """Returns what the step from a place is kept under."""
+        return partition, place, self._encoder.wanted.fingerprint, self._encoder.records_max
+
+    def _make_ahead(self, place: Place, partition: int) -> None:
         page = self._page
-        if page is None or not page.has(partition, after):
-            page = await self._read(partition, after)
-        if not page.encoded:
-            return None
-        part = page.part(after, self._looked_max)
-        # Whoever waits at the end holds no page meanwhile.
-        self._page = page if part.end < page.end else None
-        return part
+        known = self._memo.get(self._key(place, partition)) is not None
+        if page is not None and page.has(partition, place[partition]) and not known:
+            self._next(page, place)
+
+    def _next(self, page: Page, place: Place) -> Step:
+        """Makes the step from a place that is in the page, and keeps both."""
+        partition = page.partition
+        self._page = page
+        step = self._made(page.part(place[partition], self._looked_max), place)
+        self._memo.put(self._key(place, partition), step)
+        return step
 
     async def _read(self, partition: int, after: int) -> Page:
         limit = self._size.limit(PAGE_ENTRIES_MAX)
