@@ -46,7 +46,7 @@ class Caller:
         self._runner.close()
 
     def bulk(self, requests: list[Any], *, message_commands: int, in_flight: int) -> Half:
-        """Sends commands on one bulk stream; counts those that were stored now."""
+        """Sends commands on one bulk stream; counts events stored now, or that would be stored."""
         messages = _messages(requests, message_commands)
         work = self._bulk(messages, in_flight // message_commands)
         began = time.perf_counter()
@@ -75,7 +75,8 @@ class Caller:
         size = len(ExecuteRequest.FromString(messages[0]).commands)
         async for response in call(sent()):
             for verdict in response.verdicts:
-                stored += verdict.result.event_count
+                result = verdict.result
+                stored += result.event_count or len(result.would_append)
                 answered += 1
                 if answered % size == 0:
                     room.release()

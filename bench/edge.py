@@ -31,6 +31,9 @@ from eventspine.v1.subscription_pb2 import SubscribeRequest
 
 DEPOSIT = "/bank.v1.AccountCommands/Deposit"
 CALLS = 2_000
+BULK_COMMANDS = 10_000
+BULK_IN_FLIGHT = 100
+BULK_MESSAGE = 25
 LONE_CALLS = 300
 IN_FLIGHT = 32
 ROUNDS = 5
@@ -50,35 +53,33 @@ def through_envoy(folder: Path) -> list[Found]:
             messages = reader.read(SUBSCRIBE, request, records=HISTORY_EVENTS)
         ready.write_bytes(pickle.dumps(messages))
         typed = stack.enter_context(Child("typed", ready))
-        memory = stack.enter_context(Child("memory", folder))
         ours = stack.enter_context(_fronted(folder / "ours", platform.address))
-        stored_nowhere = stack.enter_context(_fronted(folder / "memory", memory.address))
         raw = stack.enter_context(_fronted(folder / "raw", typed.address))
         return [
-            *_calls("memory", memory, stored_nowhere, typed, raw),
-            *_calls("a file", platform, ours, typed, raw),
+            *_calls(platform, ours, typed, raw),
             *_tiers(typed, raw),
             *_streams(ours, raw, request, len(messages)),
         ]
 
 
-def _calls(storage: str, ours: Child, our_edge: Edge, raw: Child, raw_edge: Edge) -> list[Found]:
+def _calls(ours: Child, our_edge: Edge, raw: Child, raw_edge: Edge) -> list[Found]:
     with Caller(our_edge.address) as caller, Caller(raw_edge.address) as other:
-        caller.bulk(openings(), message_commands=500, in_flight=1_000)
         caller.unary(DEPOSIT, _dry(CALLS), IN_FLIGHT)
         other.unary(DEPOSIT, _dry(CALLS), IN_FLIGHT)
         many = interleave(
             {
                 "ours": lambda: _cpu(ours, our_edge, lambda: _many(caller)),
+                "bulk": lambda: _cpu(ours, our_edge, lambda: _bulk(caller)),
                 "raw": lambda: _cpu(raw, raw_edge, lambda: _many(other)),
             }
         )
         one = interleave({"ours": lambda: _lone(caller), "raw": lambda: _lone(other)})
-    setting = f"a dry run of a deposit over {storage}, both tiers"
+    setting = "a dry run of a deposit, both tiers"
+    calls = f"{setting}, a call for each, {IN_FLIGHT} in flight"
+    bulk = f"{setting}, bulk stream, {BULK_IN_FLIGHT} in flight, {BULK_MESSAGE} a message"
     return [
-        Line(
-            P1, many.over("ours", "raw", cost=True), f"{setting}, {IN_FLIGHT} in flight", "/CPU s"
-        ),
+        Line(P1, many.over("bulk", "raw", cost=True), bulk, "/CPU s"),
+        Line(P1, many.over("ours", "raw", cost=True), calls, "/CPU s"),
         Line(P2, one.over("ours", "raw", cost=True), f"{setting}, 1 in flight"),
     ]
 
@@ -126,15 +127,20 @@ def _dry(count: int) -> list[Any]:
     return requests
 
 
-def _many(caller: Caller) -> int:
-    return caller.unary(DEPOSIT, _dry(CALLS), IN_FLIGHT).stored
+def _many(caller: Caller) -> Half:
+    return caller.unary(DEPOSIT, _dry(CALLS), IN_FLIGHT)
 
 
-def _cpu(server: Child, edge: Edge, work: Callable[[], int]) -> Half:
-    """Runs calls; the seconds are those of the processor, of the service and both tiers."""
+def _bulk(caller: Caller) -> Half:
+    requests = _dry(BULK_COMMANDS)
+    return caller.bulk(requests, message_commands=BULK_MESSAGE, in_flight=BULK_IN_FLIGHT)
+
+
+def _cpu(server: Child, edge: Edge, work: Callable[[], Half]) -> Half:
+    """Runs commands; the seconds are those of the processor, of the service and both tiers."""
     began = server.cpu_seconds() + _envoys(edge)
-    answered = work()
-    return Half(CALLS, server.cpu_seconds() + _envoys(edge) - began, answered)
+    half = work()
+    return half._replace(seconds=server.cpu_seconds() + _envoys(edge) - began)
 
 
 def _lone(caller: Caller) -> Half:

@@ -40,7 +40,6 @@ def main() -> None:
     kind, argument = sys.argv[1], sys.argv[2]
     servers: dict[str, Callable[[Path], Server]] = {
         "platform": platform,
-        "memory": memory,
         "echo": echo,
         "stream": stream,
         "typed": typed,
@@ -54,13 +53,6 @@ def main() -> None:
 async def platform(db: Path) -> AsyncIterator[tuple[str, Answer]]:
     """The embedded platform on a file."""
     async with Embedded(find_domains(SHIPPED), db=db) as running:
-        yield running.address, _no_answer
-
-
-@asynccontextmanager
-async def memory(_: Path) -> AsyncIterator[tuple[str, Answer]]:
-    """The embedded platform without a file."""
-    async with Embedded(find_domains(SHIPPED)) as running:
         yield running.address, _no_answer
 
 
