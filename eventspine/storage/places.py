@@ -7,7 +7,7 @@ tail has them as soon as the bus or a look at the log brings them.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from eventspine.storage.ports import EventLog
+from eventspine.storage.ports import LogIndex
 from eventspine.storage.records import LogPlace, StreamPlace
 from eventspine.storage.tail import LogTail
 
@@ -21,7 +21,7 @@ ASK_SECONDS = 0.25
 class Places:
     """Finds places in the window of a tail first, and then in the log."""
 
-    def __init__(self, log: EventLog, tail: LogTail | None) -> None:
+    def __init__(self, log: LogIndex, tail: LogTail | None) -> None:
         """Asks a log; without a tail, for everything."""
         self._log = log
         self._tail = tail

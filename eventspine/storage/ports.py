@@ -100,7 +100,26 @@ class SnapshotStore(Protocol):
         ...
 
 
-class EventLog(Protocol):
+class LogIndex(Protocol):
+    """Where in the log the events of streams are."""
+
+    async def positions(self, places: Sequence[StreamPlace]) -> list[LogPlace | None]:
+        """Returns where in the log each version of a stream is; None where it is not yet.
+
+        Of a partition that another process extends, None may be some seconds old. Whoever waits
+        for a place looks into the window of a `LogTail` first.
+        """
+        ...
+
+    async def versions(self, streams: Sequence[str]) -> list[int]:
+        """Returns the last version of each stream that is in the log; 0 for none.
+
+        Of a partition that another process extends, it may be some seconds old.
+        """
+        ...
+
+
+class EventLog(LogIndex, Protocol):
     """Every record once, in dense sequences, by partition."""
 
     async def extend(self, partition: int, after: int, entries: Sequence[LogEntry]) -> None:
@@ -142,21 +161,6 @@ class EventLog(Protocol):
 
     async def ends(self) -> tuple[int, ...]:
         """Returns the last sequence of each partition, 0 for an empty one. Never an empty tuple."""
-        ...
-
-    async def positions(self, places: Sequence[StreamPlace]) -> list[LogPlace | None]:
-        """Returns where in the log each version of a stream is; None where it is not yet.
-
-        Of a partition that another process extends, None may be some seconds old. Whoever waits
-        for a place looks into the window of a `LogTail` first.
-        """
-        ...
-
-    async def versions(self, streams: Sequence[str]) -> list[int]:
-        """Returns the last version of each stream that is in the log; 0 for none.
-
-        Of a partition that another process extends, it may be some seconds old.
-        """
         ...
 
 

@@ -20,6 +20,7 @@ BANNED = {
 BANNED_WORDS = re.compile(
     r"monkeypatch\.setattr|unittest\.mock|MagicMock|NotImplementedError|\bTODO\b|\bFIXME\b"
 )
+CONFLICT_MARKS = re.compile(r"^(<{7} |={7}$|>{7} )")
 REGISTRY_HOSTS = re.compile(r"pypi\.org|pythonhosted|repo1\.maven|registry\.npmjs|proxy\.golang")
 
 
@@ -56,6 +57,10 @@ def test_no_file_or_folder_has_a_name_that_says_nothing() -> None:
 
 def test_no_stub_and_no_mock_stands_in_the_code() -> None:
     assert found(BANNED_WORDS, "*.py") == []
+
+
+def test_no_merge_was_left_half_done() -> None:
+    assert found(CONFLICT_MARKS) == []
 
 
 def test_no_package_registry_is_named() -> None:
