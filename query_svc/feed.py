@@ -1,7 +1,8 @@
 """Batches for subscriptions out of the log; promise: encoded once for all who stand at one place.
 
 Nothing is queued for a subscription: it asks for the next step when its reader has taken the last
-one. What a step costs beyond that is one page of entries, bounded in number and bytes.
+one. What a step costs beyond that is one page of entries, bounded in number and bytes, and the step
+after it, where the page has that too.
 """
 
 import asyncio
@@ -48,11 +49,11 @@ class Step(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A stretch of one partition, dense, one entry at least.
+    """A stretch of one partition, dense.
 
     Attributes:
         after: The sequence before the first.
-        encoded: The records, encoded.
+        encoded: The records, encoded; none where the partition ends.
         entries: The entries of the same records, where a filter has to look at them; else none.
     """
 
