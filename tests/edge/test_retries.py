@@ -155,3 +155,7 @@ async def test_a_gateway_that_is_gone_is_noticed_by_nobody(tmp_path: Path) -> No
         for _ in range(40):
             await channel.unary_unary(DEPOSIT)(b"")
         assert len(service.calls) == 41
+        # No try is wasted on the one that has just failed.
+        tried = await counted([edge.load_balancer], "cluster.gateway.upstream_rq_retry")
+        worked = await counted([edge.load_balancer], "cluster.gateway.upstream_rq_retry_success")
+        assert tried == worked > 0
