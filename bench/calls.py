@@ -18,6 +18,7 @@ from bench.rounds import Half, interleave
 from eventspine.v1.command_pb2 import ExecuteRequest, ExecuteResponse
 
 IN_FLIGHT = 100
+BULK_MESSAGE = 25
 COMMANDS = 4_000
 CALLS = 3_000
 BULK_COMMANDS = 20_000
@@ -105,7 +106,9 @@ def over_grpc(folder: Path) -> list[Found]:
         other = stack.enter_context(Caller(echo.address))
         bank.bulk(openings(), message_commands=500, in_flight=1_000)
         halves: dict[str, Callable[[], Half]] = {
-            "bulk": lambda: bank.bulk(deposits(COMMANDS), message_commands=25, in_flight=IN_FLIGHT),
+            "bulk": lambda: bank.bulk(
+                deposits(COMMANDS), message_commands=BULK_MESSAGE, in_flight=IN_FLIGHT
+            ),
             "echo": lambda: other.unary(ECHO, deposits(CALLS), IN_FLIGHT),
             "unary": lambda: bank.unary(DEPOSIT, deposits(CALLS), IN_FLIGHT),
             "large": lambda: bank.bulk(

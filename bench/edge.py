@@ -16,7 +16,8 @@ from typing import Any
 from google.protobuf.empty_pb2 import Empty
 
 from bench.accounts import ACCOUNTS, deposits, openings
-from bench.calls import Caller
+from bench.calls import BULK_MESSAGE, DEPOSIT, Caller
+from bench.calls import IN_FLIGHT as BULK_IN_FLIGHT
 from bench.children import Child
 from bench.embedded import EmbeddedBank
 from bench.goals import P1, P2, P13, P21_EVENT, P21_TIER
@@ -29,11 +30,8 @@ from devstack.edge.tiers import Edge
 from eventspine.process.domains import SHIPPED, find_domains
 from eventspine.v1.subscription_pb2 import SubscribeRequest
 
-DEPOSIT = "/bank.v1.AccountCommands/Deposit"
 CALLS = 2_000
 BULK_COMMANDS = 10_000
-BULK_IN_FLIGHT = 100
-BULK_MESSAGE = 25
 LONE_CALLS = 300
 IN_FLIGHT = 32
 ROUNDS = 5

@@ -164,8 +164,8 @@ class Feed:
         """Returns the next step of a partition; None where there is nothing new."""
         step = self._memo.get(self._key(place, partition))
         if step is None or not self._good(step, place, partition):
-            page = self._page
-            if page is None or not page.has(partition, place[partition]):
+            page = self._held(partition, place[partition])
+            if page is None:
                 page = await self._read(partition, place[partition])
             if not page.encoded:
                 return None
@@ -180,7 +180,12 @@ class Feed:
 
     def buffered(self, partition: int, after: int) -> bool:
         """Returns whether the next step of the partition needs no reading."""
-        return self._page is not None and self._page.has(partition, after)
+        return self._held(partition, after) is not None
+
+    def _held(self, partition: int, after: int) -> Page | None:
+        """Returns the page in memory where it has the entry after a sequence of a partition."""
+        page = self._page
+        return page if page is not None and page.has(partition, after) else None
 
     def _good(self, step: Step, place: Place, partition: int) -> bool:
         """A short step is good for those near the end; a late one wants a full one."""
@@ -191,9 +196,8 @@ class Feed:
         return partition, place, self._encoder.wanted.fingerprint, self._encoder.records_max
 
     def _make_ahead(self, place: Place, partition: int) -> None:
-        page = self._page
-        known = self._memo.get(self._key(place, partition)) is not None
-        if page is not None and page.has(partition, place[partition]) and not known:
+        page = self._held(partition, place[partition])
+        if page is not None and self._memo.get(self._key(place, partition)) is None:
             self._next(page, place)
 
     def _next(self, page: Page, place: Place) -> Step:

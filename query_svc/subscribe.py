@@ -309,14 +309,17 @@ class _Subscription:
     def _batches(self, entries: Sequence[LogEntry]) -> Iterator[bytes]:
         """Encodes entries of one stream as batches, and moves on with each."""
         rest = self._encoder.wanted.matching(entries)
-        while rest:
-            encoded = [entry.encoded for entry in rest]
-            sent = rest[: self._encoder.fitting(encoded)]
-            self._stand_at(sent[-1])
-            sequences = [entry.sequence for entry in sent]
-            partition = sent[-1].partition
-            yield self._encoder.batch(encoded[: len(sent)], sequences, partition, self._place)
-            rest = rest[len(sent) :]
+        encoded = [entry.encoded for entry in rest]
+        sequences = [entry.sequence for entry in rest]
+        first = 0
+        while first < len(rest):
+            end = first + self._encoder.fitting(encoded[first:])
+            last = rest[end - 1]
+            self._stand_at(last)
+            yield self._encoder.batch(
+                encoded[first:end], sequences[first:end], last.partition, self._place
+            )
+            first = end
 
     def _looked_at(self, entries: Sequence[LogEntry]) -> None:
         """Moves on over a page of one stream, also where nothing of it passed."""
