@@ -107,9 +107,15 @@ class Outcomes:
         lane = batch.lane
         commands = [command for command, _ in batch.unstored]
         try:
-            head, fresh = batch.start, await self._fresh(commands)
-            if not certain:
-                head = await self._events.head(lane.stream)
+            if certain:
+                head, rows = batch.start, await self._rows(commands)
+            else:
+                # Neither waits for the other: if the head has not moved since the batch began, a
+                # command that was stored was stored before, and is found whenever it is looked for.
+                head, rows = await asyncio.gather(
+                    self._events.head(lane.stream), self._rows(commands)
+                )
+            fresh = self._fresh(commands, rows)
             if head.version == batch.start.version:
                 for command, outcome in batch.unstored:
                     if command in fresh:
@@ -159,7 +165,7 @@ class Outcomes:
                 self._redo(lane, rest, outcome.actual)
             else:
                 self._recent.put(lane.stream, outcome.command)
-                fresh = await self._fresh(rest)
+                fresh = self._fresh(rest, await self._rows(rest))
                 lane.waiting.extendleft(command for command in reversed(rest) if command in fresh)
         except asyncio.CancelledError:
             self._fail(rest, _stopped())
@@ -168,13 +174,10 @@ class Outcomes:
             self._fail(rest, error)
         self._ways.release(lane)
 
-    async def _fresh(self, commands: Sequence[Command]) -> set[Command]:
+    def _fresh(
+        self, commands: Sequence[Command], rows: Sequence[CommandRow | None]
+    ) -> set[Command]:
         """Settles those commands that were stored before; returns the others."""
-        if len(commands) == 1:
-            # Most often it is one, which needs no task of its own.
-            rows = [await self._row(commands[0])]
-        else:
-            rows = await asyncio.gather(*(self._row(command) for command in commands))
         fresh = set()
         for command, row in zip(commands, rows, strict=True):
             if row is None:
@@ -184,7 +187,14 @@ class Outcomes:
                 self._ways.settle(command, repeated(command, row))
         return fresh
 
-    async def _row(self, command: Command) -> records.CommandRow | None:
+    async def _rows(self, commands: Sequence[Command]) -> list[CommandRow | None]:
+        """Returns for each command what is remembered of it."""
+        if len(commands) == 1:
+            # Most often it is one, which needs no task of its own.
+            return [await self._row(commands[0])]
+        return await asyncio.gather(*(self._row(command) for command in commands))
+
+    async def _row(self, command: Command) -> CommandRow | None:
         stream, command_id = command.stream, command.header.command_id
         return self._recent.get(stream, command_id) or await self._events.command(
             stream, command_id

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from bank.v1 import account_pb2 as pb
+from eventspine.domain.errors import RefusalError
 from eventspine.rpc.errors import StreamVersionConflictError
 from eventspine.storage.connect import Backend
 from eventspine.v1.record_pb2 import Expectation
@@ -18,6 +19,7 @@ from tests.command.bank_service import (
     opening,
     running,
     stream_exists,
+    withdrawal,
 )
 
 
@@ -123,3 +125,16 @@ async def test_a_dry_run_tells_what_would_be_stored_and_stores_nothing(bank: Ban
     assert not (await bank.call(sent)).replayed
     sent.header.dry_run = True
     assert (await bank.call(sent)).replayed
+
+
+async def test_a_refusal_asks_for_its_command_and_for_the_stream_at_once(bank: BankService) -> None:
+    await bank.call(opening())
+    bank.store.answering.clear()
+    bank.store.asked.clear()
+    refused = asyncio.create_task(bank.call(withdrawal(amount=50)))
+    # Neither answer waits for the other, so the stream's end is asked for while one is out.
+    await asyncio.wait_for(bank.store.asked.wait(), 60)
+    assert not refused.done()
+    bank.store.answering.set()
+    with pytest.raises(RefusalError):
+        await refused

@@ -30,6 +30,8 @@ class WatchedStore:
         overlaps: Streams of which an append came while another was in flight. Must stay empty.
         faults: What becomes of the next calls of `append`; beyond them all is well.
         open: Appends wait while it is not set.
+        answering: Questions about one command wait while it is not set.
+        asked: Is set by a question for the end of a stream.
     """
 
     def __init__(self, store: EventStore) -> None:
@@ -42,6 +44,9 @@ class WatchedStore:
         self.faults: deque[Fault] = deque()
         self.open = asyncio.Event()
         self.open.set()
+        self.answering = asyncio.Event()
+        self.answering.set()
+        self.asked = asyncio.Event()
 
     async def append(self, appends: Sequence[Append]) -> list[Outcome]:
         streams = {append.stream for append in appends}
@@ -76,12 +81,14 @@ class WatchedStore:
         return await self._store.read(stream, after=after, limit=limit, backwards=backwards)
 
     async def head(self, stream: str) -> Head:
+        self.asked.set()
         return await self._store.head(stream)
 
     async def heads(self, *, after: str = "", limit: int = 500) -> list[StreamHead]:
         return await self._store.heads(after=after, limit=limit)
 
     async def command(self, stream: str, command_id: str) -> CommandRow | None:
+        await self.answering.wait()
         return await self._store.command(stream, command_id)
 
     async def commands(self, *, after: int = 0, limit: int = 500) -> list[NumberedCommand]:

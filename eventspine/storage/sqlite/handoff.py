@@ -5,7 +5,8 @@ once: a busy thread makes bigger groups, not longer queues. Each group of result
 one wake-up of the loop. Callers bound how much they have in flight; nothing here does.
 
 A job that is alone while the thread rests would wait longer for two wake-ups than for the work, so
-it is done on the loop itself, as long as jobs of its kind have been quick on this disk.
+it is done on the loop itself, as long as jobs of its kind have been quick on this disk. So are a
+few that were submitted together, where the owner says so.
 """
 
 import asyncio
@@ -39,7 +40,10 @@ class Job(NamedTuple):
 
 
 class _Pace:
-    """How quick the lone jobs of one kind have been, and so where the next one is done."""
+    """How quick the lone jobs of one kind have been, and so where the next one is done.
+
+    A few that are done together count as one.
+    """
 
     def __init__(self, seconds_max: float) -> None:
         self._seconds_max = seconds_max
@@ -67,14 +71,24 @@ class Handoff:
         on_loop: Whether the work that runs now runs on the loop. Only for that work itself.
     """
 
-    def __init__(self, name: str, here_seconds_max: float = HERE_SECONDS_MAX) -> None:
-        """Starts the thread, which bears the name; says how long a job may hold up the loop."""
+    def __init__(
+        self, name: str, *, here_seconds_max: float = HERE_SECONDS_MAX, lone_jobs_max: int = 1
+    ) -> None:
+        """Starts the thread.
+
+        Args:
+            name: What the thread is called.
+            here_seconds_max: How long a job may hold up the loop.
+            lone_jobs_max: How many jobs of one kind, submitted in one turn of the loop while the
+                thread rests, are still done on the loop.
+        """
         self._loop = asyncio.get_running_loop()
         self._pending: list[Job] = []
         self._queue: SimpleQueue[list[Job] | None] = SimpleQueue()
         self._closed = False
         self._under_way = 0
         self._here_seconds_max = here_seconds_max
+        self._lone_jobs_max = lone_jobs_max
         self._paces: dict[Work, _Pace] = {}
         self.on_loop = False
         self._ended = self._loop.create_future()
@@ -106,7 +120,7 @@ class Handoff:
 
     def _flush(self) -> None:
         jobs, self._pending = self._pending, []
-        if len(jobs) == 1 and not self._under_way and not self._closed:
+        if self._are_alone(jobs) and not self._under_way and not self._closed:
             # The thread has delivered all it had, so it touches nothing until it gets more.
             pace = self._pace(jobs[0].work)
             if pace.on_loop():
@@ -115,6 +129,13 @@ class Handoff:
         if jobs:
             self._under_way += len(jobs)
             self._queue.put(jobs)
+
+    def _are_alone(self, jobs: list[Job]) -> bool:
+        if len(jobs) == 1:
+            return True
+        return 1 < len(jobs) <= self._lone_jobs_max and all(
+            job.work == jobs[0].work for job in jobs
+        )
 
     def _pace(self, work: Work) -> _Pace:
         pace = self._paces.get(work)
@@ -125,7 +146,7 @@ class Handoff:
     def _do_here(self, jobs: list[Job], pace: _Pace) -> None:
         self.on_loop = True
         began = time.perf_counter()
-        results = _results(jobs[0].work, [jobs[0].item])
+        results = _results(jobs[0].work, [job.item for job in jobs])
         pace.took(time.perf_counter() - began)
         self.on_loop = False
         _deliver(jobs, results)
@@ -164,7 +185,7 @@ class Handoff:
 
     def _done(self, jobs: list[Job], results: Sequence[Any], seconds: float) -> None:
         self._under_way -= len(jobs)
-        if len(jobs) == 1:
+        if len(jobs) <= self._lone_jobs_max:
             self._pace(jobs[0].work).took(seconds)
         _deliver(jobs, results)
 
