@@ -17,7 +17,8 @@ from eventspine.domain.view import Key, View
 from eventspine.storage.keys import decode_key, encode_key
 from eventspine.storage.ports import ViewRegistry, ViewStore
 from eventspine.storage.records import Parked, PartialRow, ViewBatch
-from processor_svc.decode import Decoded
+from processor_svc.decode import Decoded, classes_of
+from processor_svc.one_pass import Pass
 
 ROWS_MAX = 50_000
 """How many rows of a build and partition stay in memory after they were saved."""
@@ -93,6 +94,7 @@ class BuildRows:
         self.active = True
         self.watched = True
         self.lock = asyncio.Lock()
+        self._classes = classes_of([view])
         self._now_us = now_us
         self._rows_max = rows_max
         self._rows: dict[Key, Any] = {}
@@ -132,6 +134,22 @@ class BuildRows:
             held.clear()
         self._parked_keys.clear()
         self._parked_changed.clear()
+
+    def begin(self) -> Pass:
+        """Returns the build for a quick pass through the page that follows `reached`."""
+        return Pass(
+            self.view,
+            self._classes,
+            self._rows,
+            self._seen,
+            self._parked_keys,
+            fresh=not self.progress,
+        )
+
+    def take(self, one: Pass) -> Touched:
+        """Takes what a pass that did not fail has folded; returns what `fold` has still to do."""
+        self._changed.update(dict.fromkeys(one.changed))
+        return one.held
 
     def key(self, batch: Decoded) -> Touched:
         """Asks the view which rows the events touch; parks the events of which it cannot say."""

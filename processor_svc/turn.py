@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
+from eventspine.domain.fold import Touched
 from eventspine.domain.view import Key
 from eventspine.rpc import logs
 from eventspine.storage.errors import (
@@ -23,6 +24,7 @@ from eventspine.storage.ports import Bus, BusMessage, ViewRegistry, ViewStore
 from eventspine.storage.records import LogEntry, ProgressChange, RowChange, ViewBatch
 from eventspine.storage.tail import LogTail
 from processor_svc.decode import classes_of, decode
+from processor_svc.one_pass import fold_page
 from processor_svc.rows import BuildRows
 
 _log = logging.getLogger("eventspine.project")
@@ -46,6 +48,23 @@ class Stride(NamedTuple):
     read_entries_max: int
     entries_max: int
     rows_max: int
+
+
+class Page(NamedTuple):
+    """Encoded records of a partition that follow each other.
+
+    Attributes:
+        after: The sequence before the first.
+        records: One at least.
+    """
+
+    after: int
+    records: Sequence[bytes]
+
+    @property
+    def last(self) -> int:
+        """The sequence of the last record."""
+        return self.after + len(self.records)
 
 
 async def _nothing() -> None:
@@ -145,13 +164,12 @@ class Projector:
             ProgressMovedError: Nothing was saved; the builds are to be forgotten.
         """
         last = min(through, builds[0].reached + stride.entries_max)
-        entries = await self._read(builds[0].reached, last, stride)
-        while entries:
-            reached = entries[-1].sequence
-            if reached >= last:
-                await self._fold(builds, entries)
+        page = await self._read(builds[0].reached, last, stride)
+        while page is not None:
+            if page.last >= last:
+                await self._fold(builds, page)
                 break
-            entries = await self._fold_and_read(builds, entries, self._read(reached, last, stride))
+            page = await self._fold_and_read(builds, page, self._read(page.last, last, stride))
             if max(rows.changed_rows for rows in builds) >= stride.rows_max:
                 break
         await self.save([rows for rows in builds if rows.reached > rows.progress])
@@ -188,29 +206,48 @@ class Projector:
         """
         await rows.load(self._store, rows.absent(touched))
 
-    async def _read(self, after: int, last: int, stride: Stride) -> Sequence[LogEntry]:
+    async def _read(self, after: int, last: int, stride: Stride) -> Page | None:
+        """Returns the next page; None at the end."""
         limit = min(stride.read_entries_max, last - after)
         if limit <= 0:
-            return ()
-        return await self.tail.read(self.partition, after=after, limit=limit)
+            return None
+        records = await self.tail.read_encoded(self.partition, after=after, limit=limit)
+        return Page(after, records) if records else None
 
     async def _fold_and_read(
         self,
         builds: Sequence[BuildRows],
-        entries: Sequence[LogEntry],
-        reading: Coroutine[None, None, Sequence[LogEntry]],
-    ) -> Sequence[LogEntry]:
-        """Folds one part while the next one is read from the store."""
+        page: Page,
+        reading: Coroutine[None, None, Page | None],
+    ) -> Page | None:
+        """Folds one page while the next one is read from the store."""
         following = asyncio.create_task(reading)
         try:
-            await self._fold(builds, entries)
+            await self._fold(builds, page)
             return await following
         finally:
             following.cancel()
 
-    async def _fold(self, builds: Sequence[BuildRows], entries: Sequence[LogEntry]) -> None:
-        batch = decode(entries, classes_of(rows.view for rows in builds))
-        touched = [rows.key(batch) for rows in builds]
+    async def _fold(self, builds: Sequence[BuildRows], page: Page) -> None:
+        passes = [rows.begin() for rows in builds]
+        fold_page(page.records, page.after, passes)
+        touched = [
+            rows.take(one) for rows, one in zip(builds, passes, strict=True) if not one.failed
+        ]
+        going = [rows for rows, one in zip(builds, passes, strict=True) if not one.failed]
+        failed = [rows for rows, one in zip(builds, passes, strict=True) if one.failed]
+        if failed:
+            batch = decode(await self._entries(page), classes_of(rows.view for rows in failed))
+            going += failed
+            touched += [rows.key(batch) for rows in failed]
+        await self._load(going, touched)
+        for rows, keyed in zip(going, touched, strict=True):
+            rows.fold(keyed, page.last)
+        # A long way behind, others of this process have to get their turn too.
+        await asyncio.sleep(0)
+
+    async def _load(self, builds: Sequence[BuildRows], touched: Sequence[Touched]) -> None:
+        """Brings the rows that are to be folded into memory."""
         absent = [rows.absent(keyed) for rows, keyed in zip(builds, touched, strict=True)]
         loads = [
             rows.load(self._store, keys) for rows, keys in zip(builds, absent, strict=True) if keys
@@ -219,10 +256,17 @@ class Projector:
             await loads[0]
         elif loads:
             await asyncio.gather(*loads)
-        for rows, keyed in zip(builds, touched, strict=True):
-            rows.fold(keyed, entries[-1].sequence)
-        # A long way behind, others of this process have to get their turn too.
-        await asyncio.sleep(0)
+
+    async def _entries(self, page: Page) -> list[LogEntry]:
+        """Reads a page again, as entries, which say what a record is that cannot be decoded."""
+        entries: list[LogEntry] = []
+        while len(entries) < len(page.records):
+            after, limit = page.after + len(entries), len(page.records) - len(entries)
+            more = await self.tail.read(self.partition, after=after, limit=limit)
+            if not more:
+                raise StoreUnavailableError(f"the log ends at {after}, before {page.last}")
+            entries += more
+        return entries
 
 
 def by_place(builds: Iterable[BuildRows]) -> list[list[BuildRows]]:

@@ -155,7 +155,7 @@ class EventLog(LogIndex, Protocol):
     ) -> list[bytes]:
         """Reads the records of the same entries, encoded; the first has sequence `after + 1`.
 
-        For those who pass records on without a look at them.
+        For those who find all they need in the record.
         """
         ...
 
