@@ -231,27 +231,26 @@ class Projector:
     async def _fold(self, builds: Sequence[BuildRows], page: Page) -> None:
         passes = [rows.begin() for rows in builds]
         fold_page(page.records, page.after, passes)
-        touched = [
-            rows.take(one) for rows, one in zip(builds, passes, strict=True) if not one.failed
-        ]
-        going = [rows for rows, one in zip(builds, passes, strict=True) if not one.failed]
-        failed = [rows for rows, one in zip(builds, passes, strict=True) if one.failed]
+        left: list[tuple[BuildRows, Touched]] = []
+        failed: list[BuildRows] = []
+        for rows, one in zip(builds, passes, strict=True):
+            if one.failed:
+                failed.append(rows)
+            else:
+                left.append((rows, rows.take(one)))
         if failed:
             batch = decode(await self._entries(page), classes_of(rows.view for rows in failed))
-            going += failed
-            touched += [rows.key(batch) for rows in failed]
-        await self._load(going, touched)
-        for rows, keyed in zip(going, touched, strict=True):
-            rows.fold(keyed, page.last)
+            left += [(rows, rows.key(batch)) for rows in failed]
+        await self._load_all(left)
+        for rows, touched in left:
+            rows.fold(touched, page.last)
         # A long way behind, others of this process have to get their turn too.
         await asyncio.sleep(0)
 
-    async def _load(self, builds: Sequence[BuildRows], touched: Sequence[Touched]) -> None:
-        """Brings the rows that are to be folded into memory."""
-        absent = [rows.absent(keyed) for rows, keyed in zip(builds, touched, strict=True)]
-        loads = [
-            rows.load(self._store, keys) for rows, keys in zip(builds, absent, strict=True) if keys
-        ]
+    async def _load_all(self, left: Iterable[tuple[BuildRows, Touched]]) -> None:
+        """Brings the rows of several builds into memory."""
+        absent = [(rows, rows.absent(touched)) for rows, touched in left]
+        loads = [rows.load(self._store, keys) for rows, keys in absent if keys]
         if len(loads) == 1:
             await loads[0]
         elif loads:
@@ -264,7 +263,9 @@ class Projector:
             after, limit = page.after + len(entries), len(page.records) - len(entries)
             more = await self.tail.read(self.partition, after=after, limit=limit)
             if not more:
-                raise StoreUnavailableError(f"the log ends at {after}, before {page.last}")
+                raise StoreUnavailableError(
+                    f"the log ends at {after}, before {page.last}", cause="log"
+                )
             entries += more
         return entries
 
