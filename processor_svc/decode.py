@@ -43,23 +43,43 @@ def decode(entries: Sequence[LogEntry], classes: Mapping[str, type[Message]]) ->
     """Decodes the entries whose type is among the classes; leaves the others out."""
     events: list[FoldEntry] = []
     broken: list[Broken] = []
-    parse = EventRecord.FromString
-    parsers = {name: event_class.FromString for name, event_class in classes.items()}
-    # This loop runs once for each event of the platform: making the tuples directly saves a sixth.
-    new = tuple.__new__
     for entry in entries:
-        _, sequence, stream, stream_version, name, encoded, _ = entry
-        parse_event = parsers.get(name)
-        if parse_event is None:
+        if entry.type not in classes:
             continue
         try:
-            record = parse(encoded)
-            data = parse_event(record.payload)
+            events += decode_records([entry.encoded], entry.sequence - 1, classes)
         except DecodeError as error:
-            broken.append(Broken(entry, f"{name} cannot be decoded: {error}"))
+            broken.append(Broken(entry, f"{entry.type} cannot be decoded: {error}"))
+    return Decoded(events, broken)
+
+
+def decode_records(
+    records: Sequence[bytes], after: int, classes: Mapping[str, type[Message]]
+) -> list[FoldEntry]:
+    """Decodes the records whose type is among the classes; leaves the others out.
+
+    Args:
+        records: The encoded records of the sequences from `after` + 1 on.
+        after: The place in the log partition before them.
+        classes: The classes of events by full name.
+
+    Raises:
+        DecodeError: A record, or the event in it, cannot be decoded.
+    """
+    events: list[FoldEntry] = []
+    parse, class_of = EventRecord.FromString, classes.get
+    # This loop runs once for each event of the platform: making the tuples directly saves a sixth.
+    new = tuple.__new__
+    sequence = after
+    for encoded in records:
+        sequence += 1
+        record = parse(encoded)
+        event_class = class_of(record.type)
+        if event_class is None:
             continue
         time = record.append_time
         time_us = time.seconds * 1_000_000 + time.nanos // 1_000
-        event = new(ViewEvent, (data, stream, stream_version, time_us))
+        data = event_class.FromString(record.payload)
+        event = new(ViewEvent, (data, record.stream, record.stream_version, time_us))
         events.append(new(FoldEntry, (sequence, event)))
-    return Decoded(events, broken)
+    return events

@@ -76,7 +76,7 @@ async def _fold_key(
     if unfit:
         entries = [entry for entry in entries if entry.sequence <= unfit[0].sequence]
     mine = {values: entries} if entries else {}
-    await projector.load(rows, mine)
+    await projector.load([(rows, mine)])
     rows.fold(mine, rows.reached)
     if unfit:
         rows.park(key, unfit[0])
@@ -86,7 +86,7 @@ async def _fold_unkeyed(
     rows: BuildRows, projector: Projector, touched: Touched, unfit: Iterable[Misfit]
 ) -> None:
     """Folds events into all rows that they touch, but for those that came too late."""
-    await projector.load(rows, touched)
+    await projector.load([(rows, touched)])
     late = rows.late(touched)
     rows.fold(_without(touched, late), rows.reached)
     for misfit in unfit:

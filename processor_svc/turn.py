@@ -13,7 +13,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
 from eventspine.domain.fold import Touched
-from eventspine.domain.view import Key
 from eventspine.rpc import logs
 from eventspine.storage.errors import (
     OutcomeUnknownError,
@@ -198,13 +197,18 @@ class Projector:
         for rows in builds:
             self._unpublished.pop(rows.build_id, None)
 
-    async def load(self, rows: BuildRows, touched: Iterable[Key]) -> None:
-        """Brings the rows that events touch into memory.
+    async def load(self, builds: Iterable[tuple[BuildRows, Touched]]) -> None:
+        """Brings the rows that events touch into memory, for each build.
 
         Raises:
-            StoreUnavailableError: Nothing was loaded.
+            StoreUnavailableError: Some were not loaded.
         """
-        await rows.load(self._store, rows.absent(touched))
+        absent = [(rows, rows.absent(touched)) for rows, touched in builds]
+        loads = [rows.load(self._store, keys) for rows, keys in absent if keys]
+        if len(loads) == 1:
+            await loads[0]
+        elif loads:
+            await asyncio.gather(*loads)
 
     async def _read(self, after: int, last: int, stride: Stride) -> Page | None:
         """Returns the next page; None at the end."""
@@ -241,20 +245,11 @@ class Projector:
         if failed:
             batch = decode(await self._entries(page), classes_of(rows.view for rows in failed))
             left += [(rows, rows.key(batch)) for rows in failed]
-        await self._load_all(left)
+        await self.load(left)
         for rows, touched in left:
             rows.fold(touched, page.last)
         # A long way behind, others of this process have to get their turn too.
         await asyncio.sleep(0)
-
-    async def _load_all(self, left: Iterable[tuple[BuildRows, Touched]]) -> None:
-        """Brings the rows of several builds into memory."""
-        absent = [(rows, rows.absent(touched)) for rows, touched in left]
-        loads = [rows.load(self._store, keys) for rows, keys in absent if keys]
-        if len(loads) == 1:
-            await loads[0]
-        elif loads:
-            await asyncio.gather(*loads)
 
     async def _entries(self, page: Page) -> list[LogEntry]:
         """Reads a page again, as entries, which say what a record is that cannot be decoded."""

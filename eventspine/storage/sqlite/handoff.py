@@ -131,9 +131,7 @@ class Handoff:
             self._queue.put(jobs)
 
     def _are_alone(self, jobs: list[Job]) -> bool:
-        if len(jobs) == 1:
-            return True
-        return 1 < len(jobs) <= self._lone_jobs_max and all(
+        return 0 < len(jobs) <= self._lone_jobs_max and all(
             job.work == jobs[0].work for job in jobs
         )
 
