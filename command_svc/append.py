@@ -52,7 +52,7 @@ class Lanes:
         self._cold: deque[Lane] = deque()
         self._loads = 0
         self._groups = 0
-        self._pumping = False
+        self._starting = False
         self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._drained = asyncio.Event()
@@ -174,10 +174,10 @@ class Lanes:
             self._cold.append(lane)
 
     def _schedule(self) -> None:
-        """Makes the pump run once, when the loop comes round."""
-        if not self._pumping and self._groups < self._settings.groups_in_flight_max:
-            self._pumping = True
-            asyncio.get_running_loop().call_soon(self._pump)
+        """Starts a group, which takes what is ready when the loop comes round."""
+        if not self._starting and self._groups < self._settings.groups_in_flight_max:
+            self._starting = True
+            self.spawn(self._send())
 
     async def _load(self, lane: Lane) -> None:
         try:
@@ -190,15 +190,15 @@ class Lanes:
                 self._enqueue(self._cold.popleft())
         self.release(lane)
 
-    def _pump(self) -> None:
-        self._pumping = False
-        now = asyncio.get_running_loop().time()
-        append_time_us = self._now_us()
-        while self._ready and self._groups < self._settings.groups_in_flight_max:
-            group = self._group(now, append_time_us)
-            if group:
-                self._groups += 1
-                self.spawn(self._store(group))
+    async def _send(self) -> None:
+        """Decides a group and stores it, in one turn of the loop where the store is that quick."""
+        self._starting = False
+        group = self._group(asyncio.get_running_loop().time(), self._now_us())
+        if group:
+            self._groups += 1
+            if self._ready:
+                self._schedule()
+            await self._store(group)
 
     def _group(self, now: float, append_time_us: int) -> list[Batch]:
         """Decides ready lanes until a group is full."""

@@ -144,9 +144,10 @@ async def test_whoever_carries_a_transfer_on_after_a_crash_repeats_what_may_be_d
         "TransferCompleted",
     ]
     assert await kinds(user, "bob") == ["AccountOpened", "TransferReceived"]
-    token = (await user.deposit("bob", 1)).token
-    row = await totals(user, token)
-    assert (row.balance_cents, row.in_transfer_cents, row.deposited_cents) == (101, 0, 101)
+    # The totals are fed by both accounts, and each command's token speaks of one of them only.
+    tokens = [(await user.deposit(account, 1)).token for account in ("ann", "bob")]
+    row = await totals(user, *tokens)
+    assert (row.balance_cents, row.in_transfer_cents, row.deposited_cents) == (102, 0, 102)
 
 
 @pytest.mark.parametrize("steps_done", [1, 2, 3])

@@ -5,8 +5,9 @@ once: a busy thread makes bigger groups, not longer queues. Each group of result
 one wake-up of the loop. Callers bound how much they have in flight; nothing here does.
 
 A job that is alone while the thread rests would wait longer for two wake-ups than for the work, so
-it is done on the loop itself, as long as jobs of its kind have been quick on this disk. So are a
-few that were submitted together, where the owner says so.
+it is done on the loop itself, as long as jobs of its kind are quick on this disk: the first that a
+turn submits at once, so that whoever awaits it goes on in the same turn; what the turn submits
+after that gathers.
 """
 
 import asyncio
@@ -22,10 +23,10 @@ Work = Callable[[list[Any]], Sequence[Any]]
 """Does all items that wait; returns for each its result, or the exception that it failed with."""
 
 HERE_SECONDS_MAX = 0.001
-"""How long a job may hold up the loop. One that took longer sends its kind to the thread."""
+"""How long a job may hold up the loop on average. A kind that takes longer goes to the thread."""
 
-QUICK_JOBS = 20
-"""How many jobs in a row must have been quick in the thread before one is done on the loop."""
+PACE_JOBS = 20
+"""Of about how many jobs the average is. A kind that has done fewer goes to the thread."""
 
 HERE_JOBS = 250
 """After how many jobs on the loop one goes to the thread, which does what a job there leaves."""
@@ -40,28 +41,28 @@ class Job(NamedTuple):
 
 
 class _Pace:
-    """How quick the lone jobs of one kind have been, and so where the next one is done.
+    """How quick the jobs of one kind have been of late, and so where the next lone one is done.
 
-    A few that are done together count as one.
+    An average, because any disk keeps a commit waiting now and then: a rule that sent all to the
+    thread after each slow one had most of them there on a busy machine.
     """
 
     def __init__(self, seconds_max: float) -> None:
         self._seconds_max = seconds_max
-        self._quick = 0
+        self._seconds = 0.0
+        self._jobs = 0
+        self._here = 0
 
     def on_loop(self) -> bool:
         """Tells whether the next lone job may be done on the loop."""
-        return self._quick >= QUICK_JOBS
+        quick = self._jobs >= PACE_JOBS and self._seconds <= self._seconds_max
+        return quick and self._here < HERE_JOBS
 
-    def took(self, seconds: float) -> None:
-        """Notes how long a lone job took, on the loop or in the thread."""
-        if seconds > self._seconds_max:
-            self._quick = 0
-        elif self._quick < QUICK_JOBS + HERE_JOBS:
-            self._quick += 1
-        else:
-            # This one was the last on the loop for now; the next one goes to the thread.
-            self._quick = QUICK_JOBS - 1
+    def took(self, seconds: float, *, here: bool) -> None:
+        """Notes how long a job took, and whether it was done on the loop."""
+        self._jobs = min(self._jobs + 1, PACE_JOBS)
+        self._seconds += (seconds - self._seconds) / self._jobs
+        self._here = self._here + 1 if here else 0
 
 
 class Handoff:
@@ -71,24 +72,20 @@ class Handoff:
         on_loop: Whether the work that runs now runs on the loop. Only for that work itself.
     """
 
-    def __init__(
-        self, name: str, *, here_seconds_max: float = HERE_SECONDS_MAX, lone_jobs_max: int = 1
-    ) -> None:
+    def __init__(self, name: str, *, here_seconds_max: float = HERE_SECONDS_MAX) -> None:
         """Starts the thread.
 
         Args:
             name: What the thread is called.
             here_seconds_max: How long a job may hold up the loop.
-            lone_jobs_max: How many jobs of one kind, submitted in one turn of the loop while the
-                thread rests, are still done on the loop.
         """
         self._loop = asyncio.get_running_loop()
         self._pending: list[Job] = []
         self._queue: SimpleQueue[list[Job] | None] = SimpleQueue()
         self._closed = False
+        self._done_this_turn = False
         self._under_way = 0
         self._here_seconds_max = here_seconds_max
-        self._lone_jobs_max = lone_jobs_max
         self._paces: dict[Work, _Pace] = {}
         self.on_loop = False
         self._ended = self._loop.create_future()
@@ -105,9 +102,15 @@ class Handoff:
         if self._closed:
             raise StoreUnavailableError("the store is closed", cause="closed")
         future = self._loop.create_future()
+        job = Job(work, item, future)
+        if not self._done_this_turn and not self._pending and self._do_here([job]):
+            # What else comes in this turn gathers, and whoever submits in a loop lets others run.
+            self._done_this_turn = True
+            self._loop.call_soon(self._next_turn)
+            return future
         if not self._pending:
             self._loop.call_soon(self._flush)
-        self._pending.append(Job(work, item, future))
+        self._pending.append(job)
         return future
 
     async def close(self) -> None:
@@ -118,36 +121,36 @@ class Handoff:
             self._queue.put(None)
         await asyncio.shield(self._ended)
 
+    def _next_turn(self) -> None:
+        self._done_this_turn = False
+
     def _flush(self) -> None:
         jobs, self._pending = self._pending, []
-        if self._are_alone(jobs) and not self._under_way and not self._closed:
-            # The thread has delivered all it had, so it touches nothing until it gets more.
-            pace = self._pace(jobs[0].work)
-            if pace.on_loop():
-                self._do_here(jobs, pace)
-                return
-        if jobs:
+        if jobs and not self._do_here(jobs):
             self._under_way += len(jobs)
             self._queue.put(jobs)
 
-    def _are_alone(self, jobs: list[Job]) -> bool:
-        return 0 < len(jobs) <= self._lone_jobs_max and all(
-            job.work == jobs[0].work for job in jobs
-        )
+    def _do_here(self, jobs: list[Job]) -> bool:
+        """Does a job that is alone on the loop; False where it belongs to the thread."""
+        # A thread that has delivered all it had touches nothing until it gets more.
+        if len(jobs) > 1 or self._under_way or self._closed:
+            return False
+        pace = self._pace(jobs[0].work)
+        if not pace.on_loop():
+            return False
+        self.on_loop = True
+        began = time.perf_counter()
+        results = _results(jobs[0].work, [jobs[0].item])
+        pace.took(time.perf_counter() - began, here=True)
+        self.on_loop = False
+        _deliver(jobs, results)
+        return True
 
     def _pace(self, work: Work) -> _Pace:
         pace = self._paces.get(work)
         if pace is None:
             pace = self._paces[work] = _Pace(self._here_seconds_max)
         return pace
-
-    def _do_here(self, jobs: list[Job], pace: _Pace) -> None:
-        self.on_loop = True
-        began = time.perf_counter()
-        results = _results(jobs[0].work, [job.item for job in jobs])
-        pace.took(time.perf_counter() - began)
-        self.on_loop = False
-        _deliver(jobs, results)
 
     def _run(self) -> None:
         open_ended = True
@@ -183,8 +186,9 @@ class Handoff:
 
     def _done(self, jobs: list[Job], results: Sequence[Any], seconds: float) -> None:
         self._under_way -= len(jobs)
-        if len(jobs) <= self._lone_jobs_max:
-            self._pace(jobs[0].work).took(seconds)
+        # Several in a short time say that one is quick; in a long time they say nothing of one.
+        if len(jobs) == 1 or seconds <= self._here_seconds_max:
+            self._pace(jobs[0].work).took(seconds, here=False)
         _deliver(jobs, results)
 
     def _end(self) -> None:

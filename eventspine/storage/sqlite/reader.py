@@ -22,8 +22,7 @@ class SqliteReader:
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Takes over a connection in autocommit mode, which nothing else may use from now on."""
         self._connection = connection
-        # A command that stores nothing asks for the end of its stream and for itself at once.
-        self._handoff = Handoff("eventspine-reader", lone_jobs_max=2)
+        self._handoff = Handoff("eventspine-reader")
 
     async def read(self, query: Query[T]) -> T:
         """Runs a query on the reader's thread; see `SqliteDatabase.read`."""

@@ -20,9 +20,13 @@ T = TypeVar("T")
 
 Statements = Callable[[sqlite3.Connection], T]
 
-CHECKPOINT_PAGES = 16_384
-"""How long the write-ahead log may grow (64 MiB) before it is copied into the file. Long, because
-events of many streams touch many pages of the indexes, each of which is copied once a round."""
+CHECKPOINT_PAGES = 4_096
+"""How long the write-ahead log may grow (16 MiB) before it is copied into the file and begun again.
+
+A commit that makes the log longer waits for the file system's own journal too, which on ext4 made
+it cost more than half as much again as one that writes over an older part, so the log must not be
+long; nor short, because events of many streams touch many pages of the indexes, each of which is
+copied once a round."""
 
 
 class SqliteWriter:
