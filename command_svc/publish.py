@@ -1,5 +1,8 @@
 """Step 4, publish: stored records go to the bus in commit order; a failing bus fails no command.
 
+A bus that takes records without waiting gets those of one turn of the loop in the next, all at once
+and behind the answers; for any other, a task for each partition hands them on.
+
 While the bus is down, records wait for it and are sent again, each partition's in order, so that a
 minute without the bus loses nothing. What waits is bounded; what does not fit is left out, counted
 and logged, and followers find it in the log, where repair brings it.
@@ -48,6 +51,7 @@ class Publisher:
         self._entries_max = entries_max
         self._bytes_max = bytes_max
         self._partitions = 1
+        self._sequenced: list[LogEntry] = []
         self._queues: dict[tuple[str, int], _Queue] = {}
         self._count = 0
         self._bytes = 0
@@ -59,7 +63,7 @@ class Publisher:
     @property
     def waiting(self) -> int:
         """How many entries are not with the bus yet."""
-        return self._count
+        return self._count + len(self._sequenced)
 
     def start(self, partitions: int) -> None:
         """Starts to publish; raw records are spread over log partitions."""
@@ -71,6 +75,7 @@ class Publisher:
     async def stop(self) -> None:
         """Publishes what waits, as far as the bus takes it in time, and ends."""
         self._stopping = True
+        self._hand_on()
         tasks = [queue.task for queue in self._queues.values() if queue.task is not None]
         for queue in self._queues.values():
             queue.awake.set()
@@ -91,21 +96,37 @@ class Publisher:
             append: What was stored.
             first_sequence: Where the log has its first record, when the store itself sequences;
                 None leaves that to the sequencer.
-            window: What has to hear of each record whether it got to the bus.
+            window: What has to hear of each record whether it got to the bus; not for those that
+                are sequenced.
         """
         stream = append.stream
         if first_sequence is None:
             partition = partition_of(stream, self._partitions)
-            queue, sequence, step = self._queue("events", partition), 0, 0
-        else:
-            partition = 0
-            queue, sequence, step = self._queue("log", partition), first_sequence, 1
-        for version, kind, encoded in append.records:
-            queue.entries.append(LogEntry(partition, sequence, stream, version, kind, encoded))
-            queue.windows.append(window)
-            self._bytes += len(encoded)
-            sequence += step
-        self._count += len(append.records)
+            entries = [LogEntry(partition, 0, stream, *record) for record in append.records]
+            self._wait(self._queue("events", partition), entries, window)
+            return
+        if not self._sequenced:
+            asyncio.get_running_loop().call_soon(self._hand_on)
+        add = self._sequenced.append
+        for sequence, (version, kind, encoded) in enumerate(append.records, first_sequence):
+            add(LogEntry(0, sequence, stream, version, kind, encoded))
+
+    def _hand_on(self) -> None:
+        """Hands on what the store has sequenced, at once where that is possible."""
+        entries, self._sequenced = self._sequenced, []
+        if not entries:
+            return
+        queue = self._queue("log", 0)
+        if self._started and queue.idle and self._bus.publish_now(queue.channel, 0, entries):
+            return
+        self._wait(queue, entries, None)
+
+    def _wait(self, queue: "_Queue", entries: list[LogEntry], window: Window | None) -> None:
+        """Lets entries wait for the task that hands them on."""
+        queue.entries.extend(entries)
+        queue.windows.extend([window] * len(entries))
+        self._count += len(entries)
+        self._bytes += sum(len(entry.encoded) for entry in entries)
         if self._count > self._entries_max or self._bytes > self._bytes_max:
             self._leave_out()
         queue.awake.set()
@@ -141,7 +162,9 @@ class Publisher:
             await queue.awake.wait()
             queue.awake.clear()
             while queue.entries:
+                queue.publishing = True
                 await self._publish(queue, *queue.take())
+                queue.publishing = False
 
     async def _publish(
         self, queue: "_Queue", batch: list[LogEntry], windows: list[Window | None]
@@ -177,7 +200,12 @@ class _Queue:
         self.entries: deque[LogEntry] = deque()
         self.windows: deque[Window | None] = deque()
         self.awake = asyncio.Event()
+        self.publishing = False
         self.task: asyncio.Task[None] | None = None
+
+    @property
+    def idle(self) -> bool:
+        return not self.entries and not self.publishing
 
     def start(self, run: Coroutine[None, None, None]) -> None:
         self.task = asyncio.create_task(run, name=f"publish {self.channel} {self.partition}")

@@ -55,17 +55,23 @@ class LocalBus:
 
         Cancelled while it waits, it has handed on nothing.
         """
+        if not messages or self.publish_now(channel, partition, messages):
+            return
         place = self._channel(channel)
-        if not messages:
-            return
-        if not place.groups:
-            place.put(messages)
-            return
         # The lock keeps those who wait for room in their order.
         async with place.lock:
             for group in place.groups.values():
                 await group.wait_for_room()
             place.put(messages)
+
+    def publish_now(self, channel: str, partition: int, messages: Sequence[BusMessage]) -> bool:
+        """Hands messages on, in order, unless the channel has groups, which may have too many."""
+        place = self._channel(channel)
+        if place.groups:
+            return False
+        if messages:
+            place.put(messages)
+        return True
 
     def consume(self, channel: str, group: str) -> "_Consumer":
         """Iterates over batches for a group; at least once, in order.

@@ -357,6 +357,14 @@ class Bus(Protocol):
         """
         ...
 
+    def publish_now(self, channel: str, partition: int, messages: Sequence[BusMessage]) -> bool:
+        """Hands messages on, in order, if that takes no waiting.
+
+        Returns:
+            Whether they were. If not, none was, and `publish` is the way.
+        """
+        ...
+
     def consume(self, channel: str, group: str) -> GroupReader:
         """Iterates over batches for a group; what it has taken counts as done at the next step.
 

@@ -192,6 +192,9 @@ async def test_what_is_stored_is_published_in_order_and_a_failing_bus_fails_no_c
 class DeafBus:
     """A bus that takes nothing."""
 
+    def publish_now(self, channel: str, partition: int, messages: object) -> bool:
+        return False
+
     async def publish(self, channel: str, partition: int, messages: object) -> None:
         raise ConnectionError("nobody there")
 

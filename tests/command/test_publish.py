@@ -3,10 +3,12 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 
 import pytest
 
 from command_svc.publish import Publisher
+from eventspine.storage.bus import LocalBus
 from eventspine.storage.errors import BusUnavailableError
 from eventspine.storage.records import GENESIS, Append, LogEntry, NewRecord
 from tests.storage.until import settled, until
@@ -22,6 +24,9 @@ class FailingBus:
         self.takes_some = False
         self.refused = 0
         self.got: dict[int, list[LogEntry]] = defaultdict(list)
+
+    def publish_now(self, channel: str, partition: int, messages: Sequence[LogEntry]) -> bool:
+        return False
 
     async def publish(self, channel: str, partition: int, messages: Sequence[LogEntry]) -> None:
         await asyncio.sleep(0)
@@ -139,4 +144,45 @@ async def test_a_stop_hands_on_what_waits(bus: FailingBus) -> None:
     await publisher.stop()
     (entries,) = bus.got.values()
     assert [entry.stream_version for entry in entries] == [*range(1, 6_001)]
+    assert publisher.left_out == 0
+
+
+async def test_what_the_store_has_sequenced_is_handed_on_by_the_next_turn_as_one_batch() -> None:
+    bus = LocalBus()
+    publisher = Publisher(bus)
+    publisher.start(1)
+    async with aclosing(bus.tail("log")) as tail:
+        publisher.put(append("account/a", 1, 2), 1)
+        publisher.put(append("account/b", 1, 1), 3)
+        assert publisher.waiting == 3
+        batch = await anext(tail)
+        assert [message.sequence for message in batch] == [1, 2, 3]  # type: ignore[union-attr]
+    assert publisher.waiting == 0
+    await publisher.stop()
+
+
+async def test_what_is_sequenced_waits_behind_what_a_slow_group_has_not_taken() -> None:
+    bus = LocalBus(group_messages_max=1)
+    publisher = Publisher(bus)
+    publisher.start(1)
+    async with aclosing(bus.consume("log", "one")) as reader:
+        sequences: list[int] = []
+        for sequence in range(1, 20):
+            publisher.put(append("account/a", sequence, 1), sequence)
+            await settled(3)
+        assert publisher.waiting > 0
+        while len(sequences) < 19:
+            sequences += [message.sequence for message in await anext(reader)]  # type: ignore[union-attr]
+    assert sequences == [*range(1, 20)]
+    await publisher.stop()
+
+
+async def test_a_stop_hands_on_what_was_put_in_the_same_turn() -> None:
+    bus = LocalBus()
+    publisher = Publisher(bus)
+    publisher.start(1)
+    async with aclosing(bus.tail("log")) as tail:
+        publisher.put(append("account/a", 1, 1), 1)
+        await publisher.stop()
+        assert len(await anext(tail)) == 1
     assert publisher.left_out == 0

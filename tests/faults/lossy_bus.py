@@ -22,6 +22,9 @@ class LossyBus(LocalBus):
         self.lost: list[LogEntry] = []
         self.passed: list[LogEntry] = []
 
+    def publish_now(self, channel: str, partition: int, messages: Sequence[BusMessage]) -> bool:
+        return False
+
     async def publish(self, channel: str, partition: int, messages: Sequence[BusMessage]) -> None:
         if channel == "events":
             entries = [message for message in messages if isinstance(message, LogEntry)]

@@ -107,6 +107,19 @@ class BusSuite:
             await bus.publish("events", 0, entries(4, 4))
             assert await taken(reader, 4) == entries(1, 4)
 
+    async def test_what_is_to_be_published_now_is_handed_on_whole_or_not_at_all(
+        self, bus: Bus
+    ) -> None:
+        async with (
+            aclosing(bus.tail("log")) as tail,
+            aclosing(bus.consume("events", "sequencer")) as reader,
+        ):
+            for channel, follower in (("log", tail), ("events", reader)):
+                at_once = bus.publish_now(channel, 0, entries(1, 2))
+                await bus.publish(channel, 0, entries(3, 3))
+                expected = entries(1, 3) if at_once else entries(3, 3)
+                assert await taken(follower, len(expected)) == expected
+
     async def test_a_group_gets_each_partition_in_order(self, bus: Bus) -> None:
         async with aclosing(bus.consume("events", "sequencer")) as reader:
             for first in range(1, 100, 3):

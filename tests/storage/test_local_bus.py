@@ -76,6 +76,15 @@ async def test_publishers_wait_for_a_full_group_and_keep_their_order() -> None:
         await asyncio.gather(*waiting)
 
 
+async def test_what_no_group_follows_is_published_now() -> None:
+    bus = LocalBus()
+    async with aclosing(bus.tail("log")) as tail:
+        assert bus.publish_now("log", 0, entries(1, 2))
+        assert await taken(tail, 2) == entries(1, 2)
+        bus.consume("log", "sequencer")
+        assert not bus.publish_now("log", 0, entries(3, 3))
+
+
 async def test_a_publisher_that_gives_up_waiting_has_published_nothing() -> None:
     bus = LocalBus(group_messages_max=1)
     async with (

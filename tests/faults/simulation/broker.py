@@ -260,6 +260,9 @@ class FarBus:
             raise BusUnavailableError(what, cause="simulated")
         self._broker.take(channel, partition, messages)
 
+    def publish_now(self, channel: str, partition: int, messages: Sequence[BusMessage]) -> bool:
+        return False
+
     def consume(self, channel: str, group: str) -> _Member:
         return _Member(self._broker, channel, group, self._line)
 
