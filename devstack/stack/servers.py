@@ -66,6 +66,7 @@ class Servers:
         self._quick = quick
         self._say = say
         self.children: dict[str, Child] = {}
+        self._together: list[list[str]] = [[]]
         self._home: Home | None = None
         self._layout: Layout
 
@@ -140,7 +141,7 @@ class Servers:
         new = not (self.home.folder / JOINED).exists()
         for together in (nodes[:1], nodes[1:]) if new else (nodes,):
             coming = Coming.NEW if new else Coming.AGAIN
-            await self.run([self._node_spec(java, node, coming) for node in together])
+            await self._run([self._node_spec(java, node, coming) for node in together])
         for node in nodes:
             child = self.children[node.name]
             await child.wait(partial(cassandra.agrees, self._cluster(), node))
@@ -194,7 +195,7 @@ class Servers:
             if formatting is not None:
                 await Child(formatting, self.home.note).run_to_end()
             specs.append(kafka.broker_spec(cluster, broker, java=java, folder=room))
-        await self.run(specs)
+        await self._run(specs)
 
     async def run(self, specs: Iterable[ChildSpec]) -> None:
         """Starts more children together, and returns when all are ready.
@@ -203,11 +204,16 @@ class Servers:
             AddressTakenError: A port is taken. Those before it were started.
             ChildFailedError: One failed. The others go on; `stop` stops them.
         """
+        self._together.append([])
+        await self._run(specs)
+
+    async def _run(self, specs: Iterable[ChildSpec]) -> None:
         started = [self._started(spec) for spec in specs]
         await _all_of([self._ready(child) for child in started])
 
     def _started(self, spec: ChildSpec) -> Child:
         child = self.children[spec.name] = Child(spec, self.home.note)
+        self._together[-1].append(spec.name)
         child.start()
         self._say(f"{spec.name} starts")
         return child
@@ -228,17 +234,16 @@ class Servers:
             await asyncio.sleep(WATCH_SECONDS)
 
     async def stop(self) -> None:
-        """Stops every child, those started last first, and gives the state folder up.
+        """Stops every child, those of the last `run` first, and gives the state folder up.
 
-        Servers of one kind stop together. Nothing happens where nothing is started.
+        Those of one `run` stop together, and so do nodes and brokers. Nothing happens where nothing
+        is started.
         """
         if self._home is None:
             return
-        kinds: dict[str, list[Child]] = {}
-        for name, child in reversed(self.children.items()):
-            kinds.setdefault(name.rpartition("-")[0], []).append(child)
-        for children in kinds.values():
-            await asyncio.gather(*(child.stop() for child in children))
+        for names in reversed(self._together):
+            await asyncio.gather(*(self.children[name].stop() for name in names))
+        self._together = [[]]
         self.children.clear()
         await asyncio.to_thread(self._home.close)
         self._home = None

@@ -16,6 +16,19 @@ while True:
     server.accept()[0].close()
 """
 WILL_NOT_STOP = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n{LISTENS}"
+ENDS_WITH_THE_OTHER = f"""
+import os, pathlib, signal, time
+
+def ask(*_):
+    folder = pathlib.Path.cwd().parent
+    (folder / pathlib.Path.cwd().name / "asked").touch()
+    while len(list(folder.glob("*/asked"))) < 2:
+        time.sleep(0.01)
+    os._exit(7)
+
+signal.signal(signal.SIGTERM, ask)
+{LISTENS}"""
+"""Ends only when two have been asked to stop that have their folders beside each other."""
 FAILS = 'import sys; sys.exit("no space left on device")'
 SLEEPS = "import time; time.sleep(600)"
 

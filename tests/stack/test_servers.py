@@ -11,9 +11,11 @@ from confluent_kafka.admin import AdminClient
 from devstack.stack.born import born
 from devstack.stack.cassandra import CommitLogSync
 from devstack.stack.cql_probe import ALL, CqlRefusedError, ask
+from devstack.stack.errors import ChildFailedError
 from devstack.stack.leftovers import recorded
 from devstack.stack.servers import Servers
 from eventspine.rpc.address import split_address
+from tests.stack.child_programs import ENDS_WITH_THE_OTHER, spec_of
 from tests.stack.conftest import Bring
 
 QUORUM = 4
@@ -67,6 +69,22 @@ async def test_a_node_and_a_broker_answer(cassandra: str, kafka: str) -> None:
 async def test_a_node_that_refuses_says_why(cassandra: str) -> None:
     with pytest.raises(CqlRefusedError, match="nowhere"):
         await query(cassandra, "SELECT * FROM nowhere.rows")
+
+
+@pytest.mark.stack
+async def test_what_was_started_together_stops_together(tmp_path: Path) -> None:
+    async with Servers(nodes=0, brokers=0) as servers:
+        specs = []
+        for name in ("command_svc-1", "query_svc-1"):
+            (tmp_path / name).mkdir()
+            specs.append(spec_of(ENDS_WITH_THE_OTHER, tmp_path / name, name=name, stop=3600))
+        await servers.run(specs)
+        children = [servers.children[name] for name in ("command_svc-1", "query_svc-1")]
+        async with asyncio.timeout(GENEROUS_SECONDS):
+            await servers.stop()
+    for child in children:
+        with pytest.raises(ChildFailedError, match="exit code 7"):
+            child.check()
 
 
 @pytest.mark.slow
