@@ -77,7 +77,7 @@ class Handoff:
 
         Args:
             name: What the thread is called.
-            here_seconds_max: How long a job may hold up the loop.
+            here_seconds_max: How long a job may hold up the loop on average.
         """
         self._loop = asyncio.get_running_loop()
         self._pending: list[Job] = []
