@@ -52,7 +52,9 @@ async def hosted(methods: list[Method]) -> AsyncIterator[aio.Channel]:
     host = Host(methods)
     address = await host.start()
     try:
-        async with aio.insecure_channel(address) as channel:
+        # A window that grows by itself took from 5 to 21 MB of 40, as the machine had it.
+        options = [("grpc.http2.bdp_probe", 0)]
+        async with aio.insecure_channel(address, options=options) as channel:
             yield channel
     finally:
         await host.stop(grace_seconds=1.0)
@@ -75,7 +77,7 @@ async def test_a_reader_that_stops_reading_costs_bounded_memory_and_loses_nothin
         while counted.bytes != standing:
             standing = counted.bytes
             await world.tail.wait(0, 1 << 40, 0.3)
-        assert standing < 4_000 * RECORD_BYTES / 2
+        assert standing < 4_000 * RECORD_BYTES / 10
         async with asyncio.timeout(LIMIT_SECONDS):
             while len(records_of(messages)) < 4_000:
                 messages.append(await call.read())
