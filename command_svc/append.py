@@ -174,8 +174,9 @@ class Lanes:
             self._cold.append(lane)
 
     def _schedule(self) -> None:
-        """Starts a group, which takes what is ready when the loop comes round."""
-        if not self._starting and self._groups < self._settings.groups_in_flight_max:
+        """Starts a group if anything is ready, which it takes when the loop comes round."""
+        free = not self._starting and self._groups < self._settings.groups_in_flight_max
+        if free and self._ready:
             self._starting = True
             self.spawn(self._send())
 
@@ -196,8 +197,7 @@ class Lanes:
         group = self._group(asyncio.get_running_loop().time(), self._now_us())
         if group:
             self._groups += 1
-            if self._ready:
-                self._schedule()
+            self._schedule()
             await self._store(group)
 
     def _group(self, now: float, append_time_us: int) -> list[Batch]:
@@ -251,5 +251,4 @@ class Lanes:
 
     def _free_slot(self) -> None:
         self._groups -= 1
-        if self._ready:
-            self._schedule()
+        self._schedule()

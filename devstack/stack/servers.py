@@ -66,7 +66,8 @@ class Servers:
         self._quick = quick
         self._say = say
         self.children: dict[str, Child] = {}
-        self._together: list[list[str]] = [[]]
+        # Nodes and brokers first, then those of each `run`.
+        self._together: list[list[Child]] = [[]]
         self._home: Home | None = None
         self._layout: Layout
 
@@ -213,7 +214,7 @@ class Servers:
 
     def _started(self, spec: ChildSpec) -> Child:
         child = self.children[spec.name] = Child(spec, self.home.note)
-        self._together[-1].append(spec.name)
+        self._together[-1].append(child)
         child.start()
         self._say(f"{spec.name} starts")
         return child
@@ -241,8 +242,8 @@ class Servers:
         """
         if self._home is None:
             return
-        for names in reversed(self._together):
-            await asyncio.gather(*(self.children[name].stop() for name in names))
+        for children in reversed(self._together):
+            await asyncio.gather(*(child.stop() for child in children))
         self._together = [[]]
         self.children.clear()
         await asyncio.to_thread(self._home.close)

@@ -55,6 +55,12 @@ def append(stream: str, first: int, count: int, size: int = 3) -> Append:
     return Append(stream, first - 1, records, (), GENESIS)
 
 
+def started(bus: LocalBus) -> Publisher:
+    publisher = Publisher(bus)
+    publisher.start(1)
+    return publisher
+
+
 @pytest.fixture
 async def bus() -> FailingBus:
     return FailingBus()
@@ -149,8 +155,7 @@ async def test_a_stop_hands_on_what_waits(bus: FailingBus) -> None:
 
 async def test_what_the_store_has_sequenced_is_handed_on_by_the_next_turn_as_one_batch() -> None:
     bus = LocalBus()
-    publisher = Publisher(bus)
-    publisher.start(1)
+    publisher = started(bus)
     async with aclosing(bus.tail("log")) as tail:
         publisher.put(append("account/a", 1, 2), 1)
         publisher.put(append("account/b", 1, 1), 3)
@@ -163,8 +168,7 @@ async def test_what_the_store_has_sequenced_is_handed_on_by_the_next_turn_as_one
 
 async def test_what_is_sequenced_waits_behind_what_a_slow_group_has_not_taken() -> None:
     bus = LocalBus(group_messages_max=1)
-    publisher = Publisher(bus)
-    publisher.start(1)
+    publisher = started(bus)
     async with aclosing(bus.consume("log", "one")) as reader:
         sequences: list[int] = []
         for sequence in range(1, 20):
@@ -179,8 +183,7 @@ async def test_what_is_sequenced_waits_behind_what_a_slow_group_has_not_taken() 
 
 async def test_a_stop_hands_on_what_was_put_in_the_same_turn() -> None:
     bus = LocalBus()
-    publisher = Publisher(bus)
-    publisher.start(1)
+    publisher = started(bus)
     async with aclosing(bus.tail("log")) as tail:
         publisher.put(append("account/a", 1, 1), 1)
         await publisher.stop()

@@ -18,6 +18,11 @@ def threads_of(items: list[Any]) -> Sequence[Any]:
     return [threading.get_ident()] * len(items)
 
 
+def sleeping_threads_of(seconds: list[float]) -> Sequence[Any]:
+    time.sleep(sum(seconds))
+    return threads_of(seconds)
+
+
 async def alone(handoff: Handoff, count: int) -> list[int]:
     return [await handoff.submit(threads_of, None) for _ in range(count)]
 
@@ -41,30 +46,22 @@ async def test_now_and_then_a_lone_job_goes_to_the_thread_all_the_same() -> None
 
 
 async def test_one_slow_job_among_quick_ones_changes_nothing() -> None:
-    def works(items: list[Any]) -> Sequence[Any]:
-        time.sleep(items[0])
-        return threads_of(items)
-
     # The slow one takes a good deal longer than a job may on average.
     handoff = Handoff("test", here_seconds_max=0.05)
     for _ in range(PACE_JOBS):
-        await handoff.submit(works, 0)
-    done = [await handoff.submit(works, seconds) for seconds in (0, 0.2, 0, 0)]
+        await handoff.submit(sleeping_threads_of, 0)
+    done = [await handoff.submit(sleeping_threads_of, seconds) for seconds in (0, 0.2, 0, 0)]
     await handoff.close()
     assert set(done) == {threading.get_ident()}
 
 
 async def test_jobs_that_become_slow_go_to_the_thread_until_they_are_quick_again() -> None:
-    def works(items: list[Any]) -> Sequence[Any]:
-        time.sleep(items[0])
-        return threads_of(items)
-
     handoff = Handoff("test", here_seconds_max=0.01)
     for seconds in (0.0,) * PACE_JOBS + (0.04,) * PACE_JOBS:
-        last = await handoff.submit(works, seconds)
+        last = await handoff.submit(sleeping_threads_of, seconds)
     assert last != threading.get_ident()
     for _ in range(3 * PACE_JOBS):
-        last = await handoff.submit(works, 0)
+        last = await handoff.submit(sleeping_threads_of, 0)
     await handoff.close()
     assert last == threading.get_ident()
 
