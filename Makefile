@@ -45,8 +45,8 @@ $(VENV)/.ready: $(VENV)/.locked pyproject.toml $(PROTOS)
 run: $(VENV)/.ready ## Replay real flights through the platform and check every total (DAYS=14, DB=FILE; STACK=1: that of make stack)
 	$(BIN)/python -m devstack.tour --days $(DAYS) $(if $(STACK),--address $(ADDRESS),--db $(DB))
 
-test: $(VENV)/.ready ## Run all tests that need no real servers
-	$(BIN)/python -m pytest -q -m "not stack and not thorough and not clients and not kills" tests
+test: $(VENV)/.ready ## Run all tests that need no real servers, files shared out over two processes
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not stack and not thorough and not clients and not kills" tests
 
 test-stack: $(VENV)/.ready ## Run the tests on real Cassandra and Kafka (needs Java 17 and Maven), and long ones (STACK_TESTS=FOLDERS)
 	$(BIN)/python -m devstack.stack fetch || echo "the tests on real servers will be skipped"

@@ -29,8 +29,10 @@ def without_sequence(outcomes: list[Outcome]) -> list[Outcome]:
     return [Stored(None) if isinstance(outcome, Stored) else outcome for outcome in outcomes]
 
 
-@pytest.mark.parametrize("seed", [random.SystemRandom().randrange(10**9) for _ in range(2)])
-async def test_the_same_operations_have_the_same_outcomes(seed: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("history", ["one", "another"])
+async def test_the_same_operations_have_the_same_outcomes(history: str, tmp_path: Path) -> None:
+    seed = random.randrange(10**9)
+    print(f"{history} history, seed {seed}")
     chance = random.Random(seed)
     memory = MemoryEventStore()
     db = SqliteDatabase.open(tmp_path / "store.db")
