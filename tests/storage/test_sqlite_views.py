@@ -72,3 +72,26 @@ async def test_a_big_build_is_dropped_in_portions_and_leaves_nothing(
     )
     assert left == (4500,)
     assert len(await views.list("other@1", limit=5000)) == 4500
+
+
+async def test_a_page_of_a_list_costs_the_same_wherever_it_begins(database: SqliteDatabase) -> None:
+    views = SqliteViewStore(database)
+    keys = [encode_key((f"{n // 4000}", n)) for n in range(20_000)]
+    await views.save([ViewBatch("big@1", 0, 0, 1, dict.fromkeys(keys, PartialRow(0, 1, b"")), {})])
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    await database.read(lambda connection: connection.set_progress_handler(count, 100))
+    costs = []
+    for place in (0, 7_999, 19_989):
+        for prefix in (b"", encode_key((f"{(place + 1) // 4000}",))):
+            before = steps
+            page = await views.list("big@1", prefix=prefix, after=keys[place], limit=10)
+            assert [row.key for row in page] == keys[place + 1 : place + 11]
+            costs.append(steps - before)
+    await database.read(lambda connection: connection.set_progress_handler(None, 0))
+    assert max(costs) <= min(costs) + 5, costs

@@ -26,9 +26,8 @@ _GET = f"""
     WHERE build = {_BUILD} AND key = ? AND encoded IS NOT NULL ORDER BY partition"""
 _LIST = f"""
     SELECT key, partition, sequence, encoded FROM view_rows
-    WHERE build = {_BUILD} AND key >= ? AND key > ? AND encoded IS NOT NULL
+    WHERE build = {_BUILD} AND key {{begin}} ? AND encoded IS NOT NULL {{end}}
     ORDER BY key, partition"""
-_LIST_BELOW = _LIST.replace("ORDER", "AND key < ? ORDER")
 _PROGRESS = f"SELECT partition, sequence FROM view_progress WHERE build = {_BUILD}"
 _SAVE_ROW = Insert(
     "view_rows",
@@ -86,8 +85,10 @@ class SqliteViewStore:
     ) -> list[KeyedRow]:
         """Reads rows whose key starts with `prefix` and is above `after`, in order of the key."""
         above = after_prefix(prefix)
-        statement, bounds = (_LIST, ()) if above is None else (_LIST_BELOW, (above,))
-        values = (build_id, prefix, after, *bounds)
+        # One lower bound: of two, SQLite would look up the first and pass over rows by the other.
+        begin, least = (">", after) if after >= prefix else (">=", prefix)
+        end, bounds = ("", ()) if above is None else ("AND key < ?", (above,))
+        statement, values = _LIST.format(begin=begin, end=end), (build_id, least, *bounds)
         return await self._database.read(lambda c: _list(c.execute(statement, values), limit))
 
     async def progress(self, build_id: str) -> tuple[int, ...]:
