@@ -23,7 +23,7 @@ class Bar(Protocol):
 
 
 class _PlainBar:
-    def __init__(self, label: str, total: int) -> None:
+    def __init__(self, label: str, total: int | None) -> None:
         self._label, self._total, self._done = label, total, 0
         self._began = self._printed = time.monotonic()
 
@@ -37,19 +37,19 @@ class _PlainBar:
             self._printed = now
             rate = done / (now - self._began)
             state = f"{done:,}, {rate:,.0f}/s"
-            if rate and self._total >= done:
+            if rate and self._total is not None and self._total >= done:
                 remaining = (self._total - done) / rate
                 state = f"{done:,} of {self._total:,}, {rate:,.0f}/s, {remaining:.0f} s left"
             sys.stderr.write(f"{self._label}: {state}\n")
 
 
 @contextmanager
-def progress_bar(label: str, total: int) -> Iterator[Bar]:
+def progress_bar(label: str, total: int | None) -> Iterator[Bar]:
     """Shows a bar on standard error while the work inside goes on.
 
     Args:
         label: What is done.
-        total: How many there are to do; 0 or more.
+        total: How many there are to do, 0 or more; None where nobody knows that beforehand.
     """
     if not sys.stderr.isatty():
         yield _PlainBar(label, total)

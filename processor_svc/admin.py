@@ -19,7 +19,7 @@ from eventspine.storage.records import Build, Builds
 from eventspine.storage.tail import LogTail
 from eventspine.v1 import admin_pb2 as pb
 from processor_svc import builds as steps
-from processor_svc.compare import Side, compare
+from processor_svc.compare import Side, compare, key_after
 from processor_svc.export import Export
 from processor_svc.parked import retry
 from processor_svc.project import Borrowed, Processor
@@ -189,6 +189,8 @@ class AdminService:
     ) -> pb.CompareViewResponse:
         """Compares a build with the one that serves; both stand still meanwhile."""
         view, number = _view(request), _build(request)
+        declaration = self._lifecycle.declared(view)
+        after = key_after(declaration, request.after_key_json)
         builds = (await self._builds(view)).builds
         serving, compared = steps.found(view, builds, 0), steps.found(view, builds, number)
         if compared.state in ("serving", "building"):
@@ -206,7 +208,11 @@ class AdminService:
                 for one, build in zip(borrowed, (serving, compared), strict=True)
             ]
             answer = await compare(
-                self._backend.views, self._lifecycle.declared(view), sides[0], sides[1]
+                self._backend.views,
+                declaration,
+                (sides[0], sides[1]),
+                after=after,
+                limit=request.limit,
             )
         answer.compared_at.extend(places(ends))
         return answer

@@ -1,13 +1,19 @@
 """Compares two builds of a view row by row; promise: both stand at the same place of the log."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import json
+import sys
 from typing import NamedTuple
 
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 
 from eventspine.domain.declared import ViewDeclaration
-from eventspine.storage.keys import decode_key, key_json
+from eventspine.domain.fold import check_key
+from eventspine.domain.options import key_fields
+from eventspine.rpc.errors import InvalidRequestError, Violation
+from eventspine.storage.keys import decode_key, encode_key, key_json
 from eventspine.storage.merging import code_of, merged
 from eventspine.storage.ports import ViewStore
 from eventspine.storage.records import KeyedRow
@@ -28,71 +34,114 @@ class Side(NamedTuple):
 
 
 async def compare(
-    store: ViewStore, declaration: ViewDeclaration, serving: Side, compared: Side
+    store: ViewStore,
+    declaration: ViewDeclaration,
+    sides: tuple[Side, Side],
+    *,
+    after: bytes = b"",
+    limit: int = 0,
 ) -> CompareViewResponse:
     """Compares the rows of two builds, which must not move meanwhile.
 
+    Args:
+        store: Where their rows are.
+        declaration: Their view.
+        sides: The build that serves, and the other one.
+        after: The encoded key behind which to begin.
+        limit: How many keys to compare at most; 0 for all.
+
     Returns:
-        The counts and the first differences; where they were compared is left to the caller.
+        The counts, the first differences, and the key to go on behind where the limit was reached;
+        where in the log they were compared is left to the caller.
 
     Raises:
         StoreUnavailableError: Rows cannot be read.
     """
     answer = CompareViewResponse()
-    merges = [code_of(declaration, side.code_version).merge for side in (serving, compared)]
+    merges = [code_of(declaration, side.code_version).merge for side in sides]
     alike = merges[0] is merges[1]
-    async for left, right in _pairs(_rows(store, serving), _rows(store, compared)):
-        if alike and left is not None and right is not None and left.partials == right.partials:
-            answer.same += 1
-            continue
-        ours = _message(declaration, serving, left)
-        theirs = _message(declaration, compared, right)
-        if ours is None and theirs is None:
-            continue
-        if ours is None:
-            answer.only_compared += 1
-        elif theirs is None:
-            answer.only_serving += 1
-        elif ours == theirs:
-            answer.same += 1
-            continue
-        else:
-            answer.different += 1
-        if len(answer.differences) < DIFFERENCES_MAX:
-            key = (left or right or _NO_ROW).key
-            answer.differences.append(_difference(key, ours, theirs))
+    left = limit or sys.maxsize
+    while left:
+        pairs = await _pairs(store, sides, after, min(PAGE_ROWS, left))
+        for key, ours, theirs in pairs:
+            if alike and ours == theirs:
+                answer.same += 1
+            else:
+                rows = (
+                    _message(declaration, *one) for one in zip(sides, (ours, theirs), strict=True)
+                )
+                _note(answer, key, *rows)
+        if len(pairs) < min(PAGE_ROWS, left):
+            return answer
+        left -= len(pairs)
+        after = pairs[-1][0]
+    answer.reached_key_json = key_json(decode_key(after))
     return answer
 
 
-_NO_ROW = KeyedRow(b"", ())
+def key_after(declaration: ViewDeclaration, text: str) -> bytes:
+    """Returns the encoded key that a caller names as JSON; empty for none.
+
+    Raises:
+        InvalidRequestError: It is no key of the view.
+    """
+    if not text:
+        return b""
+    try:
+        values = json.loads(text)
+        if type(values) is not list:
+            raise TypeError("it is no JSON list")
+        key = tuple(
+            bytes.fromhex(value) if field.type == FieldDescriptor.TYPE_BYTES else value
+            for field, value in zip(key_fields(declaration.row.DESCRIPTOR), values, strict=True)
+        )
+        check_key(declaration.row, key)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InvalidRequestError(
+            Violation(
+                "after_key_json",
+                f"is no key of {declaration.name} ({error}); send it as CompareView told it",
+            )
+        ) from error
+    return encode_key(key)
 
 
-async def _rows(store: ViewStore, side: Side) -> AsyncIterator[KeyedRow]:
-    after = b""
-    while True:
-        page = await store.list(side.build_id, after=after, limit=PAGE_ROWS)
-        for row in page:
-            yield row
-        if len(page) < PAGE_ROWS:
-            return
-        after = page[-1].key
+_Pair = tuple[bytes, KeyedRow | None, KeyedRow | None]
+"""A key, and the row of each side that has it."""
 
 
 async def _pairs(
-    lefts: AsyncIterator[KeyedRow], rights: AsyncIterator[KeyedRow]
-) -> AsyncIterator[tuple[KeyedRow | None, KeyedRow | None]]:
-    """Merges two lists in key order: each key once, with the row of each side that has it."""
-    left, right = await anext(lefts, None), await anext(rights, None)
-    while left is not None or right is not None:
-        if right is None or (left is not None and left.key < right.key):
-            yield left, None
-            left = await anext(lefts, None)
-        elif left is None or right.key < left.key:
-            yield None, right
-            right = await anext(rights, None)
-        else:
-            yield left, right
-            left, right = await anext(lefts, None), await anext(rights, None)
+    store: ViewStore, sides: tuple[Side, Side], after: bytes, count: int
+) -> list[_Pair]:
+    """Reads the next keys that either side has; fewer than `count` where there are no more."""
+    ours, theirs = await asyncio.gather(
+        *[store.list(side.build_id, after=after, limit=count) for side in sides]
+    )
+    if [row.key for row in ours] == [row.key for row in theirs]:
+        return [(left.key, left, right) for left, right in zip(ours, theirs, strict=True)]
+    lefts, rights = ({row.key: row for row in rows} for rows in (ours, theirs))
+    # Each side has its first `count` keys here, so the first `count` of both are among these.
+    keys = sorted(lefts.keys() | rights.keys())[:count]
+    return [(key, lefts.get(key), rights.get(key)) for key in keys]
+
+
+def _note(
+    answer: CompareViewResponse, key: bytes, ours: Message | None, theirs: Message | None
+) -> None:
+    """Counts a key, and shows its rows where they are among the first that differ."""
+    if ours is None and theirs is None:
+        return
+    if ours == theirs:
+        answer.same += 1
+        return
+    if ours is None:
+        answer.only_compared += 1
+    elif theirs is None:
+        answer.only_serving += 1
+    else:
+        answer.different += 1
+    if len(answer.differences) < DIFFERENCES_MAX:
+        answer.differences.append(_difference(key, ours, theirs))
 
 
 def _message(declaration: ViewDeclaration, side: Side, row: KeyedRow | None) -> Message | None:

@@ -34,6 +34,9 @@ BuildOption = Annotated[int, typer.Option("--build", min=0, help="0 means the on
 
 POLL_SECONDS = 0.2
 
+DIFFERENCES_SHOWN = 20
+"""How many rows that differ are shown at most; all are counted."""
+
 app = typer.Typer(invoke_without_command=True, help="List views, and build, switch, retire them.")
 
 
@@ -152,12 +155,18 @@ def _wait_ready(
 
 @app.command()
 def compare(
-    view: View, build: Build, address: Address = DEFAULT_ADDRESS, as_json: Json = False
+    view: View,
+    build: Build,
+    at_once: Annotated[
+        int, typer.Option(min=1, help="How many keys: both builds stand still for so many.")
+    ] = 50_000,
+    address: Address = DEFAULT_ADDRESS,
+    as_json: Json = False,
 ) -> None:
     """Compare a build with the one that serves; exit with 1 when any row differs."""
     with connected(address) as channel:
-        request = admin_pb2.CompareViewRequest(view=view, build=build)
-        found = admin_pb2_grpc.AdminServiceStub(channel).CompareView(request)
+        request = admin_pb2.CompareViewRequest(view=view, build=build, limit=at_once)
+        found = _compared(admin_pb2_grpc.AdminServiceStub(channel), request)
     if as_json:
         typer.echo(line(as_data(found)))
     else:
@@ -170,6 +179,28 @@ def compare(
             typer.echo(f"    build {build}:  {row.compared_json or '-'}")
     if found.different or found.only_serving or found.only_compared:
         raise typer.Exit(EXIT_FOUND)
+
+
+def _compared(
+    stub: admin_pb2_grpc.AdminServiceStub, request: admin_pb2.CompareViewRequest
+) -> admin_pb2.CompareViewResponse:
+    """Compares part by part; returns what all found together, with the last one's place."""
+    from devstack.progress_bar import progress_bar
+
+    found = admin_pb2.CompareViewResponse()
+    with progress_bar(f"compare build {request.build} of {request.view}", None) as bar:
+        while True:
+            part = stub.CompareView(request)
+            bar.advance(part.same + part.different + part.only_serving + part.only_compared)
+            found.same += part.same
+            found.different += part.different
+            found.only_serving += part.only_serving
+            found.only_compared += part.only_compared
+            found.differences.extend(part.differences[: DIFFERENCES_SHOWN - len(found.differences)])
+            if not part.reached_key_json:
+                found.compared_at.extend(part.compared_at)
+                return found
+            request.after_key_json = part.reached_key_json
 
 
 @app.command()

@@ -71,6 +71,11 @@ ADMIN: dict[str, Case] = {
             admin_pb2.RetryParkedRequest,
         )
     },
+    "comparing behind a key that is none": (
+        lambda _: admin_pb2.CompareViewRequest(view=VIEW, build=1, after_key_json="[1]"),
+        MALFORMED,
+        "after_key_json",
+    ),
     "an unknown code version": (
         lambda _: admin_pb2.BuildViewRequest(view=VIEW, code_version=9),
         NO_VIEW,

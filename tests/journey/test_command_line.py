@@ -152,6 +152,18 @@ def test_a_view_is_built_compared_switched_rolled_back_and_retired(cli: CommandL
     assert [build["build"] for build in left["builds"]] == [1]
 
 
+def test_a_comparison_in_small_parts_says_what_the_whole_one_says(cli: CommandLine) -> None:
+    for name in ("ann", "bea", "cid"):
+        opening = json.dumps({"account_id": name, "owner": name})
+        assert cli.at("send", "bank.v1.OpenAccountRequest", opening).code == 0
+    assert cli.at("views", "build", BALANCE).code == 0
+    whole = cli.at("views", "compare", BALANCE, "2")
+    assert whole.code == 0
+    assert int(whole.out.split()[0]) >= 3
+    assert cli.at("views", "compare", BALANCE, "2", "--at-once", "1").out == whole.out
+    assert cli.at("views", "retire", BALANCE, "2").code == 0
+
+
 def test_views_are_listed_paused_and_resumed(cli: CommandLine) -> None:
     listed = cli("views", "--address", cli.address)
     assert listed.code == 0

@@ -1,6 +1,7 @@
 """The life of builds on every backend: built beside, compared, switched, rolled back, retired."""
 
 import json
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from eventspine.storage.progress import build_id
 from eventspine.storage.records import Build, Builds, PartialRow, ViewBatch
 from eventspine.v1 import admin_pb2 as pb
 from processor_svc import builds as steps
-from processor_svc.compare import Side, compare
+from processor_svc.compare import Side, compare, key_after
 from tests.processor.platform import CALL, Platform
 from tests.processor.views import BALANCE, TOTALS, declarations
 
@@ -92,7 +93,8 @@ async def test_equal_builds_compare_as_the_same(platform: Platform) -> None:
     await platform.projected(number=number)
 
 
-async def test_a_comparison_finds_every_difference_and_shows_it(platform: Platform) -> None:
+async def differing(platform: Platform) -> int:
+    """Builds a view anew and changes three rows of that build; returns its number."""
     await filled(platform)
     number = await built(platform)
     for name in (1, number):
@@ -107,14 +109,77 @@ async def test_a_comparison_finds_every_difference_and_shows_it(platform: Platfo
         encode_key(("new",)): later,
     }
     await views.save([ViewBatch(build_id(BALANCE, number), 0, 60, 60, planted, {})])
+    return number
+
+
+def counts(found: pb.CompareViewResponse) -> tuple[int, int, int, int]:
+    return found.same, found.different, found.only_serving, found.only_compared
+
+
+async def test_a_comparison_finds_every_difference_and_shows_it(platform: Platform) -> None:
+    number = await differing(platform)
     found = await platform.admin.compare_view(
         pb.CompareViewRequest(view=BALANCE, build=number), CALL
     )
-    counts = (found.same, found.different, found.only_serving, found.only_compared)
-    assert counts == (5, 1, 1, 1)
+    assert counts(found) == (5, 1, 1, 1)
     assert [json.loads(one.key_json) for one in found.differences] == [["a1"], ["a3"], ["new"]]
     assert found.differences[0].compared_json == ""
     assert json.loads(found.differences[1].serving_json)["owner"] == "a3"
+    assert found.reached_key_json == ""
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 8, 9])
+async def test_a_comparison_in_parts_finds_what_the_whole_one_finds(
+    platform: Platform, limit: int
+) -> None:
+    request = pb.CompareViewRequest(view=BALANCE, build=await differing(platform))
+    whole = await platform.admin.compare_view(request, CALL)
+    request.limit, parts = limit, list[pb.CompareViewResponse]()
+    while not parts or request.after_key_json:
+        parts.append(await platform.admin.compare_view(request, CALL))
+        assert sum(counts(parts[-1])) <= limit
+        assert list(parts[-1].compared_at) == list(whole.compared_at)
+        request.after_key_json = parts[-1].reached_key_json
+    assert len(parts) <= 8 // limit + 1
+    assert tuple(map(sum, zip(*map(counts, parts), strict=True))) == counts(whole)
+    assert [one for part in parts for one in part.differences] == list(whole.differences)
+
+
+async def test_parts_of_any_size_hold_each_key_of_either_build_once() -> None:
+    seed = random.randrange(2**32)
+    chance, store = random.Random(seed), MemoryViewStore()
+    names = [f"{n:03}" for n in range(200)]
+    builds = [dict.fromkeys(chance.sample(names, 150), 1) for _ in range(2)]
+    builds[1] |= dict.fromkeys(chance.sample(names, 20), 2)
+    for number, rows in enumerate(builds, 1):
+        partials = {
+            encode_key((name,)): PartialRow(0, 1, BankTotals(deposited_cents=n).SerializeToString())
+            for name, n in rows.items()
+        }
+        await store.save([ViewBatch(build_id(TOTALS, number), 0, 0, 1, partials, {})])
+    view = declarations(Platform(open_memory()).poison).views[TOTALS]
+    sides = Side(build_id(TOTALS, 1), 1), Side(build_id(TOTALS, 2), 1)
+    both = builds[0].keys() & builds[1].keys()
+    same = sum(builds[0][name] == builds[1][name] for name in both)
+    only = (len(builds[0]) - len(both), len(builds[1]) - len(both))
+    found, after, more = (0, 0, 0, 0), b"", True
+    while more:
+        limit = chance.randrange(1, 40)
+        part = await compare(store, view, sides, after=after, limit=limit)
+        more = bool(part.reached_key_json)
+        assert sum(counts(part)) == limit if more else sum(counts(part)) < limit, seed
+        after = key_after(view, part.reached_key_json)
+        found = tuple(map(sum, zip(found, counts(part), strict=True)))
+    assert found == (same, len(both) - same, *only), seed
+
+
+async def test_what_is_no_key_of_the_view_is_no_place_to_go_on_from(platform: Platform) -> None:
+    number = await built(platform)
+    for text in ("nonsense", '"a1"', "[]", "[1]", '["a", "b"]', "[null]", "[" * 5000):
+        with pytest.raises(InvalidRequestError, match="send it as CompareView told it") as raised:
+            request = pb.CompareViewRequest(view=BALANCE, build=number, after_key_json=text)
+            await platform.admin.compare_view(request, CALL)
+        assert [one.field for one in raised.value.violations] == ["after_key_json"]
 
 
 async def test_code_that_only_merges_otherwise_makes_other_rows() -> None:
@@ -135,10 +200,10 @@ async def test_code_that_only_merges_otherwise_makes_other_rows() -> None:
         versions = {1: declared.versions[1], 2: replace(declared.versions[1], merge=merge)}
         view = replace(declared, versions=versions)
         sides = Side(build_id(TOTALS, 1), 1), Side(build_id(TOTALS, 2), 2)
-        found = await compare(store, view, *sides)
+        found = await compare(store, view, sides)
         assert (found.same, found.different) == expected
     silent = replace(declared, versions={1: replace(declared.versions[1], merge=none)})
-    found = await compare(store, silent, Side("x", 1), Side(build_id(TOTALS, 2), 1))
+    found = await compare(store, silent, (Side("x", 1), Side(build_id(TOTALS, 2), 1)))
     assert found == pb.CompareViewResponse()
 
 

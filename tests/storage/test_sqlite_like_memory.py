@@ -32,10 +32,9 @@ def without_sequence(outcomes: list[Outcome]) -> list[Outcome]:
 @pytest.mark.parametrize("history", ["one", "another"])
 async def test_the_same_operations_have_the_same_outcomes(history: str, tmp_path: Path) -> None:
     seed = random.randrange(10**9)
-    print(f"{history} history, seed {seed}")
     chance = random.Random(seed)
     memory = MemoryEventStore()
-    db = SqliteDatabase.open(tmp_path / "store.db")
+    db = SqliteDatabase.open(tmp_path / f"{history}.db")
     for step in range(150):
         store = SqliteEventStore(db)
         for _ in range(3):
@@ -45,7 +44,7 @@ async def test_the_same_operations_have_the_same_outcomes(history: str, tmp_path
             assert without_sequence(outcomes) == await memory.append(appends), (seed, step)
         if chance.random() < 0.05:
             await db.close()
-            db = SqliteDatabase.open(tmp_path / "store.db")
+            db = SqliteDatabase.open(tmp_path / f"{history}.db")
     store = SqliteEventStore(db)
     assert await store.heads() == await memory.heads(), seed
     assert await store.commands(limit=10_000) == await memory.commands(limit=10_000), seed
