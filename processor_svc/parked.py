@@ -1,9 +1,10 @@
 """Step 6: parked keys, tried again; promise: their events are applied in order, or go on waiting.
 
-A key's waiting events are read from the log again and folded into its row as if they came now. An
-event whose keys could not be known waits without a key; by the time that they are known, its rows
-may hold later events. Then it cannot be folded in order any more and goes on waiting, and the text
-says that the view has to be built anew.
+A key's waiting events are read from the log again and folded into its row as if they came now; the
+log is searched for those that wait behind the last one remembered. An event whose keys could not be
+known waits without a key; by the time that they are known, its rows may hold later events. Then it
+cannot be folded in order any more and goes on waiting, and the text says that the view has to be
+built anew.
 """
 
 from collections.abc import Container, Iterable, Sequence
@@ -34,16 +35,46 @@ async def retry(rows: BuildRows, key: bytes, log: EventLog, projector: Projector
     Raises:
         StoreUnavailableError: Nothing was saved; the key is parked as before.
     """
-    sequences = rows.release(key)
-    tried = 0
-    # Portions keep memory bounded, however many events wait.
-    while tried < len(sequences) and (key == NO_KEY or key not in rows.parked_keys()):
-        await _fold(rows, key, sequences[tried : tried + FOLD_MAX], log, projector)
-        tried += FOLD_MAX
-    for sequence in sequences[tried:]:
-        rows.wait(key, sequence)
+    if key == NO_KEY and rows.is_full(key):
+        # Which events waited behind these, nobody knows.
+        return False
+    is_full = rows.is_full(key)
+    listed = rows.release(key)
+    await _fold_or_wait(rows, key, listed, log, projector)
+    if is_full:
+        await _fold_rest(rows, key, listed[-1], log, projector)
     await projector.save([rows])
-    return key not in rows.parked_keys()
+    return not rows.is_parked(key)
+
+
+async def _fold_rest(
+    rows: BuildRows, key: bytes, after: int, log: EventLog, projector: Projector
+) -> None:
+    """Finds in the log what else waited on a key, until it waits on the key again, or is folded."""
+    unkeyed = set(rows.waiting(NO_KEY))
+    while after < rows.reached and not rows.is_full(key):
+        limit = min(FOLD_MAX, rows.reached - after)
+        entries = await log.read(rows.partition, after=after, limit=limit)
+        batch = decode(entries, classes_of([rows.view]))
+        keyed = keys_of(rows.view, batch.events)
+        touching = {entry.sequence for entry in keyed.touched.get(decode_key(key), ())}
+        # What has no key any more may have waited on this one, and is not passed over.
+        touching.update(misfit.sequence for misfit in misfits(rows.view, batch, keyed))
+        await _fold_or_wait(rows, key, sorted(touching - unkeyed), log, projector)
+        after = entries[-1].sequence
+
+
+async def _fold_or_wait(
+    rows: BuildRows, key: bytes, sequences: Sequence[int], log: EventLog, projector: Projector
+) -> None:
+    """Folds events in portions, up to one that parks their key; what comes behind it waits."""
+    done = 0
+    # Portions keep memory bounded, however many events wait.
+    while done < len(sequences) and (key == NO_KEY or not rows.is_parked(key)):
+        await _fold(rows, key, sequences[done : done + FOLD_MAX], log, projector)
+        done += FOLD_MAX
+    for sequence in sequences[done:]:
+        rows.wait(key, sequence)
 
 
 async def _fold(

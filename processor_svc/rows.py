@@ -26,6 +26,11 @@ ROWS_MAX = 50_000
 NO_KEY = b""
 """The key under which events are parked whose own keys cannot be known."""
 
+WAITING_MAX = 1_000
+"""How many waiting events are remembered for a key; all are written when one is added."""
+
+TOO_MANY = "and more events have no key than are remembered; build the view anew and switch"
+
 ERROR_CHARACTERS_MAX = 1_000
 """How much is kept of what an exception says."""
 
@@ -202,8 +207,23 @@ class BuildRows:
         """Returns the encoded keys that are parked, in order."""
         return sorted(self._parked)
 
-    def release(self, key: bytes) -> list[int]:
-        """Lets a parked key go and returns the sequences that waited on it, to be folded next.
+    def is_parked(self, key: bytes) -> bool:
+        """Tells whether an encoded key is parked."""
+        return key in self._parked
+
+    def waiting(self, key: bytes) -> tuple[int, ...]:
+        """Returns the sequences that are remembered to wait on a key, in order."""
+        return tuple(self._waiting.get(key, ()))
+
+    def is_full(self, key: bytes) -> bool:
+        """Tells whether no more is remembered to wait on a parked key.
+
+        Then every later event that touches the key waits too.
+        """
+        return len(self._waiting.get(key, ())) >= WAITING_MAX
+
+    def release(self, key: bytes) -> tuple[int, ...]:
+        """Lets a parked key go and returns what `waiting` did, to be folded next.
 
         Raises:
             KeyError: It is not parked.
@@ -212,7 +232,7 @@ class BuildRows:
         self._parked_changed.add(key)
         if key != NO_KEY:
             self._parked_keys.discard(decode_key(key))
-        return self._waiting.pop(key)
+        return tuple(self._waiting.pop(key))
 
     def late(self, touched: Touched) -> dict[int, FoldEntry]:
         """Returns the entries, by sequence, of which a row holds a later one already.
@@ -253,13 +273,20 @@ class BuildRows:
         )
 
     def wait(self, key: bytes, sequence: int) -> None:
-        """Lets an event wait on a parked key, in order."""
+        """Lets an event wait on a parked key, in order, as long as `WAITING_MAX` are not there."""
         waiting = self._waiting[key]
         if sequence > waiting[-1]:
+            if self.is_full(key):
+                return
             waiting.append(sequence)
         elif sequence not in waiting:
             insort(waiting, sequence)
+            del waiting[WAITING_MAX:]
         self._parked_changed.add(key)
+        if key == NO_KEY and self.is_full(key):
+            parked = self._parked[key]
+            if not parked.error.endswith(TOO_MANY):
+                self._parked[key] = parked._replace(error=f"{parked.error}; {TOO_MANY}")
 
     def batch(self) -> ViewBatch:
         """Returns all that waits to be saved."""

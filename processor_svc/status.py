@@ -10,6 +10,7 @@ from eventspine.storage.tail import LogTail
 from eventspine.v1 import admin_pb2 as pb
 from eventspine.v1.record_pb2 import PartitionSequence
 from processor_svc.project import Processor
+from processor_svc.rows import WAITING_MAX
 
 PARKED_MAX = 1_000
 """How many parked keys are listed."""
@@ -87,6 +88,7 @@ def _parked_key(parked: Parked) -> pb.ParkedKey:
         stream_version=parked.stream_version,
         error=parked.error,
         waiting_events=len(parked.waiting),
+        more_waiting=len(parked.waiting) >= WAITING_MAX,
     )
     answer.parked_time.FromMicroseconds(parked.parked_time_us)
     return answer

@@ -263,8 +263,9 @@ def parked(
 
 
 def _parked_line(key: admin_pb2.ParkedKey) -> str:
+    count = f"{key.waiting_events} or more" if key.more_waiting else f"{key.waiting_events}"
     return (
-        f"{key.key_json}  {key.waiting_events} events wait from "
+        f"{key.key_json}  {count} events wait from "
         f"{key.stream}@{key.stream_version} on: {key.error}"
     )
 

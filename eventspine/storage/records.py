@@ -201,7 +201,8 @@ class Parked(NamedTuple):
     Attributes:
         sequence: The event that failed.
         error: What went wrong, for people.
-        waiting: The sequences of all events that wait on the key, ascending, the failed one first.
+        waiting: The sequences of the events that wait on the key, ascending, the failed one first.
+            The processor bounds them, and finds what waits behind the last one in the log.
         parked_time_us: When, in microseconds since 1970 UTC.
     """
 

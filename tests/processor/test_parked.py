@@ -7,6 +7,7 @@ import pytest
 from eventspine.rpc.errors import InvalidRequestError, RowNotFoundError, ViewStateError
 from eventspine.v1 import admin_pb2 as pb
 from processor_svc.parked import FOLD_MAX
+from processor_svc.rows import WAITING_MAX
 from tests.processor.platform import CALL, NOW_US, Platform
 from tests.processor.views import BALANCE, TOTALS, declarations
 
@@ -91,11 +92,84 @@ async def test_a_retry_of_very_many_events_stops_and_goes_on_at_any_of_them(
     platform.poison.amounts.remove(POISON)
     assert await retried(platform) == (0, 1)
     (key,) = await parked(platform)
-    assert (key.stream_version, key.waiting_events) == (len(before) + 2, len(after) + 1)
+    assert (key.stream_version, key.waiting_events) == (len(before) + 2, WAITING_MAX)
+    assert key.more_waiting
     assert await platform.balance("ann") == POISON + sum(before)
     platform.poison.amounts.clear()
     assert await retried(platform) == (1, 0)
     assert await platform.balance("ann") == POISON + OTHER_POISON + sum(before) + sum(after)
+
+
+async def test_what_is_remembered_of_a_parked_key_is_bounded_and_all_of_it_is_applied(
+    platform: Platform,
+) -> None:
+    platform.poison.amounts.add(POISON)
+    await platform.deposit("ann", POISON)
+    for _ in range(WAITING_MAX // 100 + 3):
+        await platform.deposit("ann", *[1] * 100)
+        await platform.deposit("bob", 2)
+    (key,) = await parked(platform)
+    assert (key.waiting_events, key.more_waiting) == (WAITING_MAX, True)
+    await platform.restart()
+    await platform.deposit("ann", 3)
+    platform.poison.amounts.clear()
+    await platform.projected()
+    assert await retried(platform) == (1, 0)
+    await platform.deposit("ann", 4)
+    assert await parked(platform) == []
+    assert await platform.balance("ann") == POISON + WAITING_MAX + 300 + 3 + 4
+    assert await platform.balance("bob") == 2 * (WAITING_MAX // 100 + 3)
+
+
+@pytest.mark.parametrize("place", [5, WAITING_MAX - 1, WAITING_MAX, WAITING_MAX + 150])
+async def test_a_retry_that_fails_anywhere_loses_nothing_of_what_waits(
+    platform: Platform, place: int
+) -> None:
+    platform.poison.amounts.update({POISON, OTHER_POISON})
+    amounts = [POISON, *[1] * (WAITING_MAX + 300)]
+    amounts[place] = OTHER_POISON
+    await platform.deposit("ann", *amounts)
+    await platform.projected()
+    platform.poison.amounts.remove(POISON)
+    assert await retried(platform) == (0, 1)
+    (key,) = await parked(platform)
+    assert key.stream_version == place + 1
+    assert key.waiting_events == min(len(amounts) - place, WAITING_MAX)
+    await platform.deposit("ann", 7)
+    platform.poison.amounts.clear()
+    await platform.projected()
+    assert await retried(platform) == (1, 0)
+    assert await platform.balance("ann") == sum(amounts) + 7
+
+
+async def test_an_event_that_has_no_key_any_more_is_not_passed_over(platform: Platform) -> None:
+    platform.poison.amounts.add(POISON)
+    await platform.deposit("ann", POISON, *[1] * WAITING_MAX, OTHER_POISON, 1)
+    await platform.deposit("bob", 5)
+    await parked(platform)
+    platform.poison.amounts.clear()
+    platform.poison.keyless.add(OTHER_POISON)
+    assert await retried(platform) == (0, 1)
+    (key,) = await parked(platform)
+    assert (key.stream_version, key.waiting_events) == (WAITING_MAX + 2, 2)
+    assert await platform.balance("ann") == POISON + WAITING_MAX
+    platform.poison.keyless.clear()
+    assert await retried(platform) == (1, 0)
+    assert await platform.balance("ann") == POISON + WAITING_MAX + OTHER_POISON + 1
+
+
+async def test_more_events_without_keys_than_are_remembered_ask_for_a_new_build(
+    platform: Platform,
+) -> None:
+    platform.poison.keyless.add(POISON)
+    await platform.deposit("ann", *[POISON] * (WAITING_MAX + 10))
+    (key,) = await parked(platform)
+    assert (key.waiting_events, key.more_waiting) == (WAITING_MAX, True)
+    assert "cannot tell the keys" in key.error
+    assert "build the view anew and switch" in key.error
+    platform.poison.keyless.clear()
+    assert await retried(platform) == (0, 1)
+    assert await parked(platform) == [key]
 
 
 async def test_only_the_key_that_is_asked_for_is_tried_again(platform: Platform) -> None:
