@@ -19,8 +19,9 @@ from eventspine.storage.records import Build, Builds
 from eventspine.storage.tail import LogTail
 from eventspine.v1 import admin_pb2 as pb
 from processor_svc import builds as steps
-from processor_svc.compare import Side, compare, key_after
+from processor_svc.compare import Side, compare
 from processor_svc.export import Export
+from processor_svc.named_key import key_after, parked_after, parsed
 from processor_svc.parked import retry
 from processor_svc.project import Borrowed, Processor
 from processor_svc.status import Status, places
@@ -238,7 +239,7 @@ class AdminService:
                 state=build.state,
             )
         async with self._processor.borrow(view, build) as (borrowed,):
-            return await self._retried(view, borrowed, request.key_json)
+            return await self._retried(view, borrowed, request)
 
     async def verify(
         self, request: pb.VerifyRequest, context: CallContext
@@ -298,26 +299,42 @@ class AdminService:
                 await self._processor.advance(rows, ends[rows.partition])
         return ends
 
-    async def _retried(self, view: str, borrowed: Borrowed, asked: str) -> pb.RetryParkedResponse:
-        wanted = _parsed(asked)
-        chosen = [
-            (rows, key)
-            for rows in borrowed.rows
-            for key in rows.parked_keys()
-            if not asked or wanted == json.loads(key_json(decode_key(key)))
-        ]
-        if asked and not chosen:
-            raise RowNotFoundError(
-                f"key {asked} of {borrowed.build_id} is not parked; ListParked tells which are"
-            )
-        tried, left = set(), set()
-        for rows, key in chosen:
-            tried.add(key)
+    async def _retried(
+        self, view: str, borrowed: Borrowed, request: pb.RetryParkedRequest
+    ) -> pb.RetryParkedResponse:
+        chosen = self._chosen(view, borrowed, request)
+        for rows in borrowed.rows:
+            keys = [key for key in chosen if rows.is_parked(key)]
             projector = self._processor.projector(rows.partition)
-            if not await retry(rows, key, self._backend.log, projector):
-                left.add(key)
-        still = {key for rows in borrowed.rows for key in rows.parked_keys()}
-        return pb.RetryParkedResponse(released_keys=len(tried - left), parked_keys=len(still))
+            await retry(rows, keys, self._backend.log, projector)
+        still = _parked(borrowed)
+        answer = pb.RetryParkedResponse(
+            released_keys=len(set(chosen) - still), parked_keys=len(still)
+        )
+        if request.limit and len(chosen) == request.limit:
+            answer.reached_key_json = key_json(decode_key(chosen[-1]))
+        return answer
+
+    def _chosen(self, view: str, borrowed: Borrowed, request: pb.RetryParkedRequest) -> list[bytes]:
+        """Returns the parked keys that a request means, in order."""
+        parked = sorted(_parked(borrowed))
+        if request.key_json:
+            wanted = parsed(request.key_json)
+            parked = [key for key in parked if json.loads(key_json(decode_key(key))) == wanted]
+            if not parked:
+                raise RowNotFoundError(
+                    f"key {request.key_json} of {borrowed.build_id} is not parked; ListParked"
+                    " tells which are"
+                )
+        if request.after_key_json:
+            after = parked_after(self._lifecycle.declared(view), request.after_key_json)
+            parked = [key for key in parked if key > after]
+        return parked[: request.limit or None]
+
+
+def _parked(borrowed: Borrowed) -> set[bytes]:
+    """Returns the keys that are parked in any partition of the log."""
+    return {key for rows in borrowed.rows for key in rows.parked_keys()}
 
 
 def _name(request: Any) -> str:
@@ -340,17 +357,3 @@ def _build(request: Any) -> int:
             Violation("build", "is missing; send a number from 1, as ListViews tells them")
         )
     return int(request.build)
-
-
-def _parsed(key_json: str) -> object:
-    """Returns the key that a request names, as JSON; None for all.
-
-    Raises:
-        InvalidRequestError: It is no JSON.
-    """
-    try:
-        return json.loads(key_json) if key_json else None
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequestError(
-            Violation("key_json", f"is no JSON ({error}); send it as ListParked tells it")
-        ) from error

@@ -1,19 +1,14 @@
 """Compares two builds of a view row by row; promise: both stand at the same place of the log."""
 
 import asyncio
-import json
 import sys
 from typing import NamedTuple
 
-from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 
 from eventspine.domain.declared import ViewDeclaration
-from eventspine.domain.fold import check_key
-from eventspine.domain.options import key_fields
-from eventspine.rpc.errors import InvalidRequestError, Violation
-from eventspine.storage.keys import decode_key, encode_key, key_json
+from eventspine.storage.keys import decode_key, key_json
 from eventspine.storage.merging import code_of, merged
 from eventspine.storage.ports import ViewStore
 from eventspine.storage.records import KeyedRow
@@ -77,33 +72,6 @@ async def compare(
         after = pairs[-1][0]
     answer.reached_key_json = key_json(decode_key(after))
     return answer
-
-
-def key_after(declaration: ViewDeclaration, text: str) -> bytes:
-    """Returns the encoded key that a caller names as JSON; empty for none.
-
-    Raises:
-        InvalidRequestError: It is no key of the view.
-    """
-    if not text:
-        return b""
-    try:
-        values = json.loads(text)
-        if type(values) is not list:
-            raise TypeError("it is no JSON list")
-        key = tuple(
-            bytes.fromhex(value) if field.type == FieldDescriptor.TYPE_BYTES else value
-            for field, value in zip(key_fields(declaration.row.DESCRIPTOR), values, strict=True)
-        )
-        check_key(declaration.row, key)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise InvalidRequestError(
-            Violation(
-                "after_key_json",
-                f"is no key of {declaration.name} ({error}); send it as CompareView told it",
-            )
-        ) from error
-    return encode_key(key)
 
 
 _Pair = tuple[bytes, KeyedRow | None, KeyedRow | None]

@@ -7,7 +7,8 @@ cannot be folded in order any more and goes on waiting, and the text says that t
 built anew.
 """
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from itertools import chain
 
 from eventspine.domain.fold import Touched, keys_of
 from eventspine.storage.keys import decode_key
@@ -21,37 +22,48 @@ READ_MAX = 500
 """How many entries of the log are read at once; waiting ones as close as that share a read."""
 
 FOLD_MAX = 2_000
-"""How many waiting events are folded at once."""
+"""About how many waiting events are folded at once, however many keys they wait on."""
 
 TOO_LATE = "its rows hold later events by now; build the view anew and switch"
 
 
-async def retry(rows: BuildRows, key: bytes, log: EventLog, projector: Projector) -> bool:
-    """Folds what waits on a parked key of a borrowed build, and saves it.
-
-    Returns:
-        Whether the key is no longer parked.
+async def retry(
+    rows: BuildRows, keys: Iterable[bytes], log: EventLog, projector: Projector
+) -> None:
+    """Folds what waits on parked keys of a borrowed build, and saves it; some may stay parked.
 
     Raises:
-        StoreUnavailableError: Nothing was saved; the key is parked as before.
+        StoreUnavailableError: Some keys are parked as before, others were folded and saved.
     """
-    if key == NO_KEY and rows.is_full(key):
-        # Which events waited behind these, nobody knows.
-        return False
-    is_full = rows.is_full(key)
-    listed = rows.release(key)
-    await _fold_or_wait(rows, key, listed, log, projector)
-    if is_full:
-        await _fold_rest(rows, key, listed[-1], log, projector)
-    await projector.save([rows])
-    return not rows.is_parked(key)
+    together: dict[bytes, Sequence[int]] = {}
+    for key in keys:
+        if key == NO_KEY:
+            await _retry_unkeyed(rows, log, projector)
+        elif rows.is_full(key):
+            await _retry_full(rows, key, log, projector)
+        else:
+            together[key] = rows.waiting(key)
+            if sum(map(len, together.values())) >= FOLD_MAX:
+                await _retry_some(rows, together, log, projector)
+                together = {}
+    await _retry_some(rows, together, log, projector)
 
 
-async def _fold_rest(
-    rows: BuildRows, key: bytes, after: int, log: EventLog, projector: Projector
+async def _retry_some(
+    rows: BuildRows, waiting: Mapping[bytes, Sequence[int]], log: EventLog, projector: Projector
 ) -> None:
-    """Finds in the log what else waited on a key, until it waits on the key again, or is folded."""
-    unkeyed = set(rows.waiting(NO_KEY))
+    """Folds what waits on several keys, all of which is remembered."""
+    for key in waiting:
+        rows.release(key)
+    await _fold(rows, waiting, log, projector)
+    await projector.save([rows])
+
+
+async def _retry_full(rows: BuildRows, key: bytes, log: EventLog, projector: Projector) -> None:
+    """Folds what waits on a key, and what the log has of it behind what is remembered."""
+    listed = rows.release(key)
+    await _fold(rows, {key: listed}, log, projector)
+    unkeyed, after = set(rows.waiting(NO_KEY)), listed[-1]
     while after < rows.reached and not rows.is_full(key):
         limit = min(FOLD_MAX, rows.reached - after)
         entries = await log.read(rows.partition, after=after, limit=limit)
@@ -60,57 +72,57 @@ async def _fold_rest(
         touching = {entry.sequence for entry in keyed.touched.get(decode_key(key), ())}
         # What has no key any more may have waited on this one, and is not passed over.
         touching.update(misfit.sequence for misfit in misfits(rows.view, batch, keyed))
-        await _fold_or_wait(rows, key, sorted(touching - unkeyed), log, projector)
+        later = sorted(touching - unkeyed)
+        if not rows.is_parked(key):
+            await _fold(rows, {key: later}, log, projector)
+        else:
+            for sequence in later:
+                rows.wait(key, sequence)
         after = entries[-1].sequence
+    await projector.save([rows])
 
 
-async def _fold_or_wait(
-    rows: BuildRows, key: bytes, sequences: Sequence[int], log: EventLog, projector: Projector
-) -> None:
-    """Folds events in portions, up to one that parks their key; what comes behind it waits."""
-    done = 0
-    # Portions keep memory bounded, however many events wait.
-    while done < len(sequences) and (key == NO_KEY or not rows.is_parked(key)):
-        await _fold(rows, key, sequences[done : done + FOLD_MAX], log, projector)
-        done += FOLD_MAX
-    for sequence in sequences[done:]:
-        rows.wait(key, sequence)
+async def _retry_unkeyed(rows: BuildRows, log: EventLog, projector: Projector) -> None:
+    """Folds what waits without a key, as far as all of it is remembered."""
+    if rows.is_full(NO_KEY):
+        return
+    entries = await _entries(log, rows.partition, rows.release(NO_KEY))
+    batch = decode(entries, classes_of([rows.view]))
+    keyed = keys_of(rows.view, batch.events)
+    await _fold_unkeyed(rows, projector, keyed.touched, misfits(rows.view, batch, keyed))
+    await projector.save([rows])
 
 
 async def _fold(
-    rows: BuildRows, key: bytes, sequences: Sequence[int], log: EventLog, projector: Projector
+    rows: BuildRows, waiting: Mapping[bytes, Sequence[int]], log: EventLog, projector: Projector
 ) -> None:
-    """Folds a portion of what waited on a key."""
-    entries = await _entries(log, rows.partition, sequences)
+    """Folds events into the rows whose keys they waited on.
+
+    The first event of a key that has no key any more parks it again, as one does that cannot be
+    applied; what comes behind it waits.
+    """
+    entries = await _entries(log, rows.partition, sorted({*chain(*waiting.values())}))
     batch = decode(entries, classes_of([rows.view]))
     keyed = keys_of(rows.view, batch.events)
-    unfit = misfits(rows.view, batch, keyed)
-    if key == NO_KEY:
-        await _fold_unkeyed(rows, projector, keyed.touched, unfit)
-        return
-    await _fold_key(rows, projector, key, keyed.touched, unfit)
-    for sequence in sequences if unfit else ():
-        if sequence > unfit[0].sequence:
-            rows.wait(key, sequence)
-
-
-async def _fold_key(
-    rows: BuildRows,
-    projector: Projector,
-    key: bytes,
-    touched: Touched,
-    unfit: Sequence[Misfit],
-) -> None:
-    """Folds events into one row, up to the first that is unfit: that one parks the key again."""
-    values = decode_key(key)
-    entries = touched.get(values, [])
-    if unfit:
-        entries = [entry for entry in entries if entry.sequence <= unfit[0].sequence]
-    mine = {values: entries} if entries else {}
+    unfit = {misfit.sequence: misfit for misfit in misfits(rows.view, batch, keyed)}
+    first = {
+        key: next((unfit[one] for one in sequences if one in unfit), None)
+        for key, sequences in waiting.items()
+    }
+    mine: Touched = {}
+    for key, sequences in waiting.items():
+        misfit, values = first[key], decode_key(key)
+        own = {one for one in sequences if misfit is None or one < misfit.sequence}
+        if touching := [e for e in keyed.touched.get(values, ()) if e.sequence in own]:
+            mine[values] = touching
     await projector.load([(rows, mine)])
     rows.fold(mine, rows.reached)
-    if unfit:
-        rows.park(key, unfit[0])
+    for key, misfit in first.items():
+        if misfit is not None:
+            rows.park(key, misfit)
+            for sequence in waiting[key]:
+                if sequence > misfit.sequence:
+                    rows.wait(key, sequence)
 
 
 async def _fold_unkeyed(

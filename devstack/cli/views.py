@@ -168,7 +168,7 @@ def compare(
         request = admin_pb2.CompareViewRequest(view=view, build=build, limit=at_once)
         found = _compared(admin_pb2_grpc.AdminServiceStub(channel), request)
     if as_json:
-        typer.echo(line(as_data(found)))
+        typer.echo(line(_whole(found)))
     else:
         typer.echo(
             f"{found.same} rows are the same, {found.different} differ, {found.only_serving} only "
@@ -201,6 +201,15 @@ def _compared(
                 found.compared_at.extend(part.compared_at)
                 return found
             request.after_key_json = part.reached_key_json
+
+
+def _whole(
+    answer: admin_pb2.CompareViewResponse | admin_pb2.RetryParkedResponse,
+) -> dict[str, Any]:
+    """Returns what all parts found or did, as data; there is no place to go on from."""
+    fields = as_data(answer)
+    del fields["reached_key_json"]
+    return fields
 
 
 @app.command()
@@ -275,16 +284,37 @@ def retry(
     view: View,
     key_json: Annotated[str, typer.Argument(metavar="[KEY]", help="As `parked` prints it.")] = "",
     build: BuildOption = 0,
+    at_once: Annotated[
+        int, typer.Option(min=1, help="How many keys: the build stands still for so many.")
+    ] = 2_000,
     address: Address = DEFAULT_ADDRESS,
     as_json: Json = False,
 ) -> None:
     """Apply the waiting events of parked keys again; exit with 1 when some stay parked."""
-    request = admin_pb2.RetryParkedRequest(view=view, build=build, key_json=key_json)
+    request = admin_pb2.RetryParkedRequest(view=view, build=build, key_json=key_json, limit=at_once)
     with connected(address) as channel:
-        done = admin_pb2_grpc.AdminServiceStub(channel).RetryParked(request)
+        done = _retried(admin_pb2_grpc.AdminServiceStub(channel), request)
     if as_json:
-        typer.echo(line(as_data(done)))
+        typer.echo(line(_whole(done)))
     else:
         typer.echo(f"{done.released_keys} keys released, {done.parked_keys} still parked")
     if done.parked_keys:
         raise typer.Exit(EXIT_FOUND)
+
+
+def _retried(
+    stub: admin_pb2_grpc.AdminServiceStub, request: admin_pb2.RetryParkedRequest
+) -> admin_pb2.RetryParkedResponse:
+    """Tries part by part; returns what all did together."""
+    from devstack.progress_bar import progress_bar
+
+    released = 0
+    with progress_bar(f"retry parked keys of {request.view}", None) as bar:
+        while True:
+            part = stub.RetryParked(request)
+            released += part.released_keys
+            bar.advance(part.released_keys)
+            if not part.reached_key_json:
+                part.released_keys = released
+                return part
+            request.after_key_json = part.reached_key_json

@@ -76,6 +76,11 @@ ADMIN: dict[str, Case] = {
         MALFORMED,
         "after_key_json",
     ),
+    "trying behind a key that is none": (
+        lambda _: admin_pb2.RetryParkedRequest(view=VIEW, after_key_json="[1]"),
+        MALFORMED,
+        "after_key_json",
+    ),
     "an unknown code version": (
         lambda _: admin_pb2.BuildViewRequest(view=VIEW, code_version=9),
         NO_VIEW,

@@ -17,7 +17,8 @@ from eventspine.storage.progress import build_id
 from eventspine.storage.records import Build, Builds, PartialRow, ViewBatch
 from eventspine.v1 import admin_pb2 as pb
 from processor_svc import builds as steps
-from processor_svc.compare import Side, compare, key_after
+from processor_svc.compare import Side, compare
+from processor_svc.named_key import key_after
 from tests.processor.platform import CALL, Platform
 from tests.processor.views import BALANCE, TOTALS, declarations
 
@@ -176,7 +177,9 @@ async def test_parts_of_any_size_hold_each_key_of_either_build_once() -> None:
 async def test_what_is_no_key_of_the_view_is_no_place_to_go_on_from(platform: Platform) -> None:
     number = await built(platform)
     for text in ("nonsense", '"a1"', "[]", "[1]", '["a", "b"]', "[null]", "[" * 5000):
-        with pytest.raises(InvalidRequestError, match="send it as CompareView told it") as raised:
+        with pytest.raises(
+            InvalidRequestError, match="send it as the last answer told it"
+        ) as raised:
             request = pb.CompareViewRequest(view=BALANCE, build=number, after_key_json=text)
             await platform.admin.compare_view(request, CALL)
         assert [one.field for one in raised.value.violations] == ["after_key_json"]

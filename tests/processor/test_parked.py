@@ -1,6 +1,7 @@
 """Parked keys on every backend: listed, tried again, and released in order."""
 
 import json
+import random
 
 import pytest
 
@@ -185,6 +186,43 @@ async def test_only_the_key_that_is_asked_for_is_tried_again(platform: Platform)
         await retried(platform, '["bob"]')
     with pytest.raises(InvalidRequestError, match="key_json"):
         await retried(platform, "bob")
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+async def test_parked_keys_are_tried_in_parts_each_once(platform: Platform, limit: int) -> None:
+    seed = random.randrange(2**32)
+    chance = random.Random(seed)
+    names = [f"a{n}" for n in range(7)]
+    amounts = {name: [chance.choice((1, POISON, OTHER_POISON)) for _ in range(6)] for name in names}
+    platform.poison.amounts.update({POISON, OTHER_POISON})
+    platform.poison.keyless.add(7)
+    for name in names:
+        await platform.deposit(name, *amounts[name])
+    await platform.deposit("none", 7)
+    bad = {name for name in names if {POISON, OTHER_POISON} & {*amounts[name]}}
+    assert {json.loads(key.key_json)[0] for key in (await parked(platform))[1:]} == bad, seed
+    platform.poison.amounts.remove(POISON)
+    platform.poison.keyless.clear()
+    worse = {name for name in names if OTHER_POISON in amounts[name]}
+    request, released, calls = pb.RetryParkedRequest(view=BALANCE, limit=limit), 0, 0
+    while not calls or request.after_key_json:
+        part = await platform.admin.retry_parked(request, CALL)
+        calls, released = calls + 1, released + part.released_keys
+        request.after_key_json = part.reached_key_json
+    assert calls == (len(bad) + 1) // limit + 1, seed
+    assert (released, part.parked_keys) == (len(bad) + 1 - len(worse), len(worse)), seed
+    platform.poison.amounts.clear()
+    assert await retried(platform) == (len(worse), 0), seed
+    assert [await platform.balance(name) for name in names] == [
+        sum(amounts[name]) for name in names
+    ], seed
+
+
+async def test_what_is_no_key_of_the_view_is_no_place_to_try_from(platform: Platform) -> None:
+    for text in ("bob", "[1]", "{}"):
+        with pytest.raises(InvalidRequestError, match="after_key_json"):
+            request = pb.RetryParkedRequest(view=BALANCE, after_key_json=text)
+            await platform.admin.retry_parked(request, CALL)
 
 
 @pytest.mark.parametrize("text", ["bob", "[", "[" * 100_000])
