@@ -248,7 +248,8 @@ class AdminService:
         if request.stream:
             check_stream("stream", request.stream)
         backend = self._backend
-        verification = Verification(backend.events, backend.log, now_us=self._now_us)
+        log = backend.log if backend.sequences_on_append else None
+        verification = Verification(backend.events, log, now_us=self._now_us)
         async for message in verification.run(request.stream):
             yield message
 

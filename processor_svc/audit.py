@@ -164,9 +164,7 @@ class Audit:
 
     async def _verify_sample(self) -> None:
         for head in self._sample:
-            verification = Verification(
-                self._backend.events, self._backend.log, now_us=self._now_us
-            )
+            verification = Verification(self._backend.events, None, now_us=self._now_us)
             async for message in verification.run(head.stream):
                 if message.done:
                     self.breaks += message.breaks

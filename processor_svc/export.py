@@ -15,6 +15,7 @@ from eventspine.storage.records import LogEntry, LogPlace, NumberedCommand, Stre
 from eventspine.storage.tail import LogTail
 from eventspine.v1.admin_pb2 import CommandRow, ExportRequest, ExportResponse
 from processor_svc.export_end import check_whole, whole_ends
+from processor_svc.export_spans import STREAMS_MAX, SentSpans
 
 BATCH_BYTES = 1 << 20
 """About how many bytes a message holds; one record more than that is sent alone."""
@@ -36,7 +37,13 @@ class Export:
     """One export of one store."""
 
     def __init__(
-        self, events: EventStore, log: EventLog, tail: LogTail, *, sequences_on_append: bool
+        self,
+        events: EventStore,
+        log: EventLog,
+        tail: LogTail,
+        *,
+        sequences_on_append: bool,
+        streams_max: int = STREAMS_MAX,
     ) -> None:
         """Exports a store.
 
@@ -45,12 +52,14 @@ class Export:
             log: Where the records are read.
             tail: The end of that log, of which the store tells places late.
             sequences_on_append: Whether commands are numbered in the order of the log.
+            streams_max: Of how many streams to remember what was sent.
         """
         self._events = events
         self._log = log
         self._tail = tail
         self._located = Places(log, None if sequences_on_append else tail)
         self._sequences_on_append = sequences_on_append
+        self._sent = SentSpans(streams_max)
 
     async def run(self, request: ExportRequest) -> AsyncIterator[ExportResponse]:
         """Sends what is after the places that the request names, and an empty message at last.
@@ -91,6 +100,8 @@ class Export:
         while place < end:
             limit = min(READ_MAX, end - place)
             entries = await self._log.read(partition, after=place, limit=limit)
+            if not self._sequences_on_append:
+                self._sent.note(entries)
             for chunk in _chunks(entries):
                 yield ExportResponse(
                     records=[entry.encoded for entry in chunk],
@@ -121,8 +132,9 @@ class Export:
         unplaced: list[NumberedCommand] = []
         while commands := await self._events.commands(after=number, limit=READ_MAX):
             number = commands[-1].number
-            found = await self._places(commands)
-            new = [c for c, place in found if place is not None and _moved(c, place, after, ends)]
+            new, unknown = self._sent.sort(commands)
+            found = await self._places(unknown)
+            new += [c for c, place in found if place is not None and _moved(c, place, after, ends)]
             unplaced += [c for c, place in found if place is None]
             # Of those without a place, the first record may be told earlier than the last one.
             beyond = [c for c, place in found if place is not None and _is_beyond(place, ends)]

@@ -53,14 +53,19 @@ async def check_whole(
             the log cannot be read.
     """
     several = [command for command in commands if command.row.event_count > 1]
-    firsts = [StreamPlace(stream, _first_version(row)) for _, stream, row in several]
+    firsts = [StreamPlace(stream, first_version(row)) for _, stream, row in several]
     for (_, stream, row), place in zip(several, await located.find(firsts), strict=True):
         if place is not None and place.sequence <= ends[place.partition]:
-            raise StoreUnavailableError(
-                f"the log has no more than the first events of command {row.command_id!r} of stream"
-                f" {stream!r} yet; run `eventspine audit`, then try again",
-                cause="the log is behind the store",
-            )
+            raise torn(stream, row)
+
+
+def torn(stream: str, row: CommandRow) -> StoreUnavailableError:
+    """Returns what ends an export that has a command's first events and not its last."""
+    return StoreUnavailableError(
+        f"the log has no more than the first events of command {row.command_id!r} of stream"
+        f" {stream!r} yet; run `eventspine audit`, then try again",
+        cause="the log is behind the store",
+    )
 
 
 async def _cut(events: EventStore, entries: Sequence[LogEntry]) -> int:
@@ -68,7 +73,7 @@ async def _cut(events: EventStore, entries: Sequence[LogEntry]) -> int:
     last = {entry.stream: entry for entry in entries}
     rows = await asyncio.gather(*[_row(events, entry) for entry in last.values()])
     begun = {
-        entry.stream: _first_version(row)
+        entry.stream: first_version(row)
         for entry, row in zip(last.values(), rows, strict=True)
         if row is not None and row.last_version > entry.stream_version
     }
@@ -83,5 +88,6 @@ async def _row(events: EventStore, entry: LogEntry) -> CommandRow | None:
     return await events.command(entry.stream, command_id)
 
 
-def _first_version(row: CommandRow) -> int:
+def first_version(row: CommandRow) -> int:
+    """Returns the version of the first event of a command that has any."""
     return row.last_version - row.event_count + 1

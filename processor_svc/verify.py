@@ -1,7 +1,9 @@
 """Recomputes hash chains; promise: the first record of a stream that was changed is named.
 
-A chain alone does not show that its last records are gone, or a whole stream. So the commands are
-looked through too: each one remembers up to which version its stream went.
+A chain alone does not show that its last records are gone, or a whole stream. Where a store tells a
+stream's head by its last record, the commands are looked through too: each one remembers up to
+which version its stream went. A store that keeps heads beside the records misses the last ones by
+the head.
 """
 
 import asyncio
@@ -9,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from eventspine.rpc.errors import StreamNotFoundError
 from eventspine.storage.codec import verify
-from eventspine.storage.errors import ChainBrokenError, DeclinedError
+from eventspine.storage.errors import ChainBrokenError
 from eventspine.storage.ports import EventLog, EventStore
 from eventspine.storage.records import GENESIS, NumberedCommand, StreamHead, StreamPlace
 from eventspine.v1.admin_pb2 import ChainBreak, VerifyResponse
@@ -33,12 +35,15 @@ TELL_US = 500_000
 class Verification:
     """The chains of one stream or of all, as a stream of messages that end with `done`."""
 
-    def __init__(self, events: EventStore, log: EventLog, *, now_us: Callable[[], int]) -> None:
+    def __init__(
+        self, events: EventStore, log: EventLog | None, *, now_us: Callable[[], int]
+    ) -> None:
         """Verifies what a store holds.
 
         Args:
             events: Where records and commands are read.
-            log: Tells of many records at once that they are there.
+            log: Tells of many records at once that they are there; None for a store that keeps
+                heads beside the records.
             now_us: The clock, which says when to tell how far the work has come.
         """
         self._events = events
@@ -66,17 +71,12 @@ class Verification:
     async def _work(self, stream: str) -> AsyncIterator[Awaitable[None]]:
         async for heads in self._heads(stream):
             yield _all([self._stream(head) for head in heads])
+        if stream or self._log is None:
+            return
         number = 0
-        while not stream and (commands := await self._commands(number)):
-            yield self._stored(commands)
+        while commands := await self._events.commands(after=number, limit=COMMANDS_MAX):
+            yield self._stored(self._log, commands)
             number = commands[-1].number
-
-    async def _commands(self, after: int) -> list[NumberedCommand]:
-        try:
-            return await self._events.commands(after=after, limit=COMMANDS_MAX)
-        except DeclinedError:
-            # Such a store keeps heads apart from records: an end that is gone breaks its chain.
-            return []
 
     async def _heads(self, stream: str) -> AsyncIterator[list[StreamHead]]:
         if stream:
@@ -108,14 +108,14 @@ class Verification:
             self._note(error)
         self._streams += 1
 
-    async def _stored(self, commands: Sequence[NumberedCommand]) -> None:
+    async def _stored(self, log: EventLog, commands: Sequence[NumberedCommand]) -> None:
         """Names the streams that end before what a command is remembered to have stored."""
         places = [
             StreamPlace(command.stream, command.row.last_version)
             for command in commands
             if command.row.last_version
         ]
-        found = await self._log.positions(places)
+        found = await log.positions(places)
         lost = dict([place for place, at in zip(places, found, strict=True) if at is None])
         for stream, last_version in lost.items():
             # What was stored a moment ago may not be in the log yet.

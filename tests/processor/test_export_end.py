@@ -1,5 +1,7 @@
 """Where an export ends when the log has the first events of a command, and its last not yet."""
 
+import random
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
@@ -9,6 +11,7 @@ from eventspine.storage.errors import StoreUnavailableError
 from eventspine.storage.records import Append, CommandRow, LogEntry, Stored
 from eventspine.v1 import admin_pb2 as pb
 from eventspine.v1.record_pb2 import PartitionSequence
+from processor_svc.export import Export
 from processor_svc.export_end import LOOK_ENTRIES, whole_ends
 from tests.processor.platform import CALL, NOW_US, Platform, deposit, record_of
 
@@ -96,3 +99,45 @@ async def test_a_command_that_began_long_ago_and_is_not_complete_ends_the_export
     await sequenced(platform, ann[1:])
     sequences, commands = await exported(platform)
     assert (len(sequences), len(commands)) == (LOOK_ENTRIES + 2, LOOK_ENTRIES + 1)
+
+
+async def decided(platform: Platform, stream: str, command_id: str) -> None:
+    """Stores a command that had nothing to do."""
+    head = await platform.backend.events.head(stream)
+    row = CommandRow(command_id, b"d" * 32, head.version, 0, NOW_US)
+    append = Append(stream, head.version, (), (row,), head.chain)
+    assert await platform.backend.events.append([append]) == [Stored(None)]
+
+
+@pytest.mark.parametrize("streams_max", [0, 2, 100])
+async def test_exports_one_after_the_other_hold_each_command_once_with_its_records(
+    platform: Platform, streams_max: int
+) -> None:
+    seed = random.randrange(2**32)
+    chance = random.Random(seed)
+    streams = [f"account/{name}" for name in "abcde"]
+    after, sent, stored_yet, idle = 0, Counter[tuple[str, int]](), set[tuple[str, int]](), 0
+    for turn in range(4):
+        for number in range(chance.randrange(8)):
+            stream = chance.choice(streams)
+            if chance.random() < 0.2:
+                await decided(platform, stream, f"idle {turn} {number}")
+                idle += 1
+                continue
+            entries = await stored(platform, stream, chance.randrange(1, 4))
+            await sequenced(platform, entries)
+            stored_yet.add((stream, entries[-1].stream_version))
+        export = Export(
+            platform.backend.events,
+            platform.backend.log,
+            platform.tail,
+            sequences_on_append=False,
+            streams_max=streams_max,
+        )
+        request = pb.ExportRequest(after=[PartitionSequence(partition=0, sequence=after)])
+        messages = [message async for message in export.run(request)]
+        after = max([after, *(n for message in messages for n in message.sequences)])
+        commands = [command for message in messages for command in message.commands]
+        sent.update((c.stream, c.last_version) for c in commands if c.event_count)
+        assert sent == Counter(stored_yet), seed
+        assert len([c for c in commands if not c.event_count]) == idle, seed

@@ -5,18 +5,16 @@ and says only how to go on with that scan. A number that no scan of this process
 one from an earlier backup, begins a new scan behind it, which finds all commands again.
 """
 
-import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
-from eventspine.storage.cassandra.session import Row
 from eventspine.storage.cassandra.store import CassandraStore
 from eventspine.storage.records import CommandRow, NumberedCommand
 
 _SCANS_MAX = 8
 """How many scans can be gone on with; the one that was left longest is forgotten."""
 
-_BUCKETS_AT_ONCE = 32
+_PAGE_ROWS = 2_000
 
 
 class CommandScan:
@@ -26,11 +24,10 @@ class CommandScan:
         """Reads from an open keyspace."""
         self._session = store.session
         self._tenant = store.tenant
-        events = store.session.table("events")
-        self._buckets = f"SELECT DISTINCT tenant, stream, bucket FROM {events}"
+        # `kind` stands first in each partition, so events are passed over by their place alone.
         self._rows = (
-            "SELECT command_id, digest, last_version, event_count, append_time_us"
-            f" FROM {events} WHERE tenant = ? AND stream = ? AND bucket = ? AND kind = 0"
+            "SELECT tenant, stream, command_id, digest, last_version, event_count, append_time_us"
+            f" FROM {store.session.table('events')} WHERE kind = 0 ALLOW FILTERING"
         )
         self._scans: OrderedDict[int, AsyncIterator[tuple[str, CommandRow]]] = OrderedDict()
 
@@ -56,12 +53,7 @@ class CommandScan:
 
     async def _found(self) -> AsyncIterator[tuple[str, CommandRow]]:
         """Iterates over all commands, each with its stream, in order of the streams' tokens."""
-        async for buckets in self._session.pages(self._buckets, rows_max=_BUCKETS_AT_ONCE):
-            own = [bucket for bucket in buckets if bucket[0] == self._tenant]
-            found = await asyncio.gather(*[self._in_bucket(bucket) for bucket in own])
-            for (_, stream, _), rows in zip(own, found, strict=True):
-                for row in rows:
-                    yield stream, row
-
-    async def _in_bucket(self, bucket: Row) -> Sequence[CommandRow]:
-        return list(map(CommandRow._make, await self._session.read(self._rows, bucket)))
+        async for rows in self._session.pages(self._rows, rows_max=_PAGE_ROWS):
+            for tenant, stream, *row in rows:
+                if tenant == self._tenant:
+                    yield stream, CommandRow._make(row)
