@@ -34,6 +34,7 @@ class Layout:
     Attributes:
         releases: Which releases made the data.
         cluster_name: Cassandra's name of the cluster.
+        tokens: How many tokens each node has.
         native_port: Where each node listens for clients; 0 without nodes.
         storage_port: Where each node listens for nodes; 0 without nodes.
         jmx_ports: Where each node listens for `nodetool`; one for each node.
@@ -44,6 +45,7 @@ class Layout:
 
     releases: list[str]
     cluster_name: str
+    tokens: int
     native_port: int
     storage_port: int
     jmx_ports: list[int]
@@ -95,6 +97,11 @@ def layout_of(folder: Path, *, nodes: int, brokers: int) -> Layout:
             f"{folder} was made with {' and '.join(layout.releases)}, and this is "
             f"{' and '.join(_releases())}; choose another folder"
         )
+    if layout.tokens != cassandra.TOKENS:
+        raise ShapeError(
+            f"{folder} was made with {layout.tokens} tokens a node, and this makes "
+            f"{cassandra.TOKENS}; choose another folder"
+        )
     return layout
 
 
@@ -117,6 +124,7 @@ def _new(nodes: int, brokers: int) -> Layout:
     return Layout(
         releases=_releases(),
         cluster_name=f"eventspine-{secrets.token_hex(4)}",
+        tokens=cassandra.TOKENS,
         native_port=free_port(hosts, besides=chosen) if nodes else 0,
         storage_port=free_port(hosts, besides=chosen) if nodes else 0,
         jmx_ports=[free_port(local, besides=chosen) for _ in range(nodes)],

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from devstack.stack.cassandra import TOKENS
 from devstack.stack.errors import ShapeError
 from devstack.stack.layout import LAYOUT, layout_of
 from devstack.stack.servers import Servers
@@ -28,6 +29,14 @@ def test_a_state_of_other_releases_is_refused(tmp_path: Path) -> None:
     path = tmp_path / LAYOUT
     path.write_text(path.read_text().replace("kafka 4", "kafka 3"))
     with pytest.raises(ShapeError, match=r"made with .*kafka 3.*and this is .*kafka 4"):
+        layout_of(tmp_path, nodes=1, brokers=1)
+
+
+def test_a_state_of_another_number_of_tokens_is_refused(tmp_path: Path) -> None:
+    layout_of(tmp_path, nodes=1, brokers=1)
+    path = tmp_path / LAYOUT
+    path.write_text(path.read_text().replace(f'"tokens": {TOKENS}', '"tokens": 16'))
+    with pytest.raises(ShapeError, match="with 16 tokens a node, .* choose another folder"):
         layout_of(tmp_path, nodes=1, brokers=1)
 
 
