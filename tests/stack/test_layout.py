@@ -36,7 +36,7 @@ def test_a_state_of_another_number_of_tokens_is_refused(tmp_path: Path) -> None:
     layout_of(tmp_path, nodes=1, brokers=1)
     path = tmp_path / LAYOUT
     path.write_text(path.read_text().replace(f'"tokens": {TOKENS}', '"tokens": 16'))
-    with pytest.raises(ShapeError, match="with 16 tokens a node, .* choose another folder"):
+    with pytest.raises(ShapeError, match="with 16 tokens a node"):
         layout_of(tmp_path, nodes=1, brokers=1)
 
 
