@@ -17,8 +17,8 @@ REPLICAS_MAX: Final = 3
 HEAP_MIB_ALONE: Final = 768
 HEAP_MIB_OF_MANY: Final = 512
 TOKENS: Final = 4
-"""How many tokens a node has. One that comes in place of another first repairs conditional writes for
-each range and table: with 16 that took minutes under load, and sometimes failed."""
+"""How many tokens a node has. One that comes in place of another first repairs conditional writes
+for each range and table: with 16 that took minutes under load, and sometimes failed."""
 
 # Source: conf/jvm17-server.options of Cassandra 5.0.8.
 EXPORTS: Final = (
