@@ -15,6 +15,7 @@ from devstack.cli.lazy import lazily
 
 if TYPE_CHECKING:
     import grpc
+    from google.protobuf.timestamp_pb2 import Timestamp
 
     from eventspine.v1 import (
         command_pb2,
@@ -86,7 +87,12 @@ def shown(record: record_pb2.EventRecord, messages: Messages, as_json: bool) -> 
 
 def tail(
     start: Annotated[
-        str, typer.Option("--from", help="`beginning`, `end`, or a cursor printed earlier.")
+        str,
+        typer.Option(
+            "--from",
+            help="`beginning`, `end`, a cursor printed earlier, a time such as"
+            " 2013-01-01T10:00:00Z, or with --stream a first version.",
+        ),
     ] = "end",
     stream: Annotated[str, typer.Option(help="Only this stream.")] = "",
     category: Annotated[list[str] | None, typer.Option(help="Only these categories.")] = None,
@@ -103,10 +109,7 @@ def tail(
         stream=stream, categories=category or [], stream_prefix=prefix, types=event_type or []
     )
     request = subscription_pb2.SubscribeRequest(filter=chosen)
-    if start in ("beginning", "end"):
-        getattr(request, start).SetInParent()
-    else:
-        request.cursor = start
+    _begin(request, start)
     with connected(address) as channel:
         messages = Messages(channel)
         call = query_pb2_grpc.QueryServiceStub(channel).Subscribe(request)
@@ -114,6 +117,30 @@ def tail(
             _print_events(call, messages, limit, as_json)
         finally:
             call.cancel()
+
+
+def _begin(request: subscription_pb2.SubscribeRequest, start: str) -> None:
+    """Sets where a subscription begins."""
+    if start in ("beginning", "end"):
+        getattr(request, start).SetInParent()
+    elif ":" in start:
+        _set_time(request.time, "--from", start)
+    elif start.isdecimal():
+        if not request.filter.stream:
+            stop(f"--from {start} is a version; name its stream with --stream")
+        if int(start) == 0:
+            stop("--from 0 is no version; the first one is 1")
+        request.after_version = int(start) - 1
+    else:
+        request.cursor = start
+
+
+def _set_time(field: Timestamp, option: str, text: str) -> None:
+    """Sets a time, or ends with what is wrong with it."""
+    try:
+        field.FromJsonString(text)
+    except ValueError:
+        stop(f"{option} {text!r} is not a time; write it as 2013-01-01T10:00:00Z")
 
 
 def _print_events(
@@ -152,10 +179,7 @@ def state(
     if version is not None:
         request.version = version
     if time is not None:
-        try:
-            request.time.FromJsonString(time)
-        except ValueError:
-            stop(f"--time {time!r} is not a time; write it as 2013-01-01T10:00:00Z")
+        _set_time(request.time, "--time", time)
     with connected(address) as channel:
         reply = query_pb2_grpc.QueryServiceStub(channel).GetState(request)
         data = Messages(channel).any_data(reply.state)

@@ -103,6 +103,16 @@ def test_a_tail_stops_at_its_limit_and_goes_on_from_the_cursor_that_it_prints(
     assert event["stream_version"] == 1
 
 
+def test_a_tail_begins_at_a_version_or_a_time(cli: CommandLine) -> None:
+    by_stream = ("--stream", "account/alice", "--limit", "1", "--json")
+    (event,) = cli.at("tail", "--from", "2", *by_stream).lines
+    assert event["stream_version"] == 2
+    (event,) = cli.at("tail", "--from", "1", *by_stream).lines
+    assert event["stream_version"] == 1
+    (event,) = cli.at("tail", "--from", event["append_time"], "--limit", "1", "--json").lines
+    assert event["stream"] == "account/alice"
+
+
 def test_the_state_is_shown_now_and_at_a_version_and_a_time(cli: CommandLine) -> None:
     (now,) = cli.at("state", "account/alice", "--json").lines
     assert now["state"]["balance_cents"] == "5000"
@@ -256,6 +266,10 @@ WRONG_CALLS = (
     (3, "@", "STREAM_NOT_FOUND", ["verify", "account/nobody"]),
     (3, "@", "has no version 9", ["state", "account/alice", "--version", "9"]),
     (3, "@", "CURSOR_INVALID", ["tail", "--from", "garbage"]),
+    (2, "@", "is not a time", ["tail", "--from", "10:00"]),
+    (2, "@", "name its stream with --stream", ["tail", "--from", "5"]),
+    (2, "@", "the first one is 1", ["tail", "--from", "0", "--stream", "account/alice"]),
+    (3, "@", "after_version", ["tail", "--from", "99", "--stream", "account/alice"]),
     (3, "@", "VIEW_NOT_FOUND", ["rows", "bank.v1.Nope"]),
     (3, "@", "the key has 1: account_id", ["rows", BALANCE, "a", "b"]),
     (3, "@", "has no build 9", ["rows", BALANCE, "--build", "9"]),
