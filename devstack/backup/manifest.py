@@ -37,6 +37,11 @@ class Manifest(NamedTuple):
     created: str
     segments: tuple[SegmentEntry, ...]
 
+    @property
+    def size(self) -> int:
+        """How many records and commands its segments hold."""
+        return sum(segment.records + segment.commands for segment in self.segments)
+
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Puts a manifest in the place of an older one; on disk when this returns."""

@@ -97,12 +97,12 @@ async def _load(folder: Path, db: Path, manifest: Manifest) -> int:
 
 async def _fill(folder: Path, loader: SqliteLoader, manifest: Manifest) -> int:
     commands = 0
-    with progress_bar("restoring", sum(manifest.ends)) as bar:
+    with progress_bar("restoring events and commands", manifest.size) as bar:
         for batch in batches(folder, manifest):
             await loader.records(batch.entries)
             await loader.commands(batch.commands)
             commands += len(batch.commands)
-            bar.advance(len(batch.entries))
+            bar.advance(len(batch.entries) + len(batch.commands))
     return commands
 
 

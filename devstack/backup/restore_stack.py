@@ -71,7 +71,8 @@ async def restore_stack(folder: Path, settings: StackSettings, *, recover: bool)
     found = recovered(checked.chains, manifest.ends, left.log, left.events)
     async with loading(settings) as loader:
         commands = await _load(loader, folder, checked, found)
-        streams = await loader.verify()
+        with progress_bar("verifying streams", loader.streams) as bar:
+            streams = await loader.verify(bar.advance)
         await asyncio.to_thread(remove_topics, bus, CHANNELS)
         await loader.finish({**manifest.ancestors, manifest.store_id: found.ends})
     return RestoredStack(sum(manifest.ends), streams, commands, len(found.entries), found.unfit)
@@ -79,13 +80,13 @@ async def restore_stack(folder: Path, settings: StackSettings, *, recover: bool)
 
 async def _load(loader: CassandraLoader, folder: Path, checked: Checked, found: Recovered) -> int:
     commands = 0
-    total = sum(checked.manifest.ends) + len(found.entries)
-    with progress_bar("restoring", total) as bar:
+    total = checked.manifest.size + len(found.entries)
+    with progress_bar("restoring events and commands", total) as bar:
         for batch in batches(folder, checked.manifest):
             await loader.records(batch.entries)
             await loader.commands(batch.commands)
             commands += len(batch.commands)
-            bar.advance(len(batch.entries))
+            bar.advance(len(batch.entries) + len(batch.commands))
         for entries in _parts(found.entries):
             await loader.records(entries)
             bar.advance(len(entries))

@@ -7,7 +7,7 @@ against the one before; the log is extended as a sequencer does it.
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import groupby
 from operator import attrgetter
@@ -106,8 +106,16 @@ class CassandraLoader:
             streams.setdefault(stream, []).append(row)
         await asyncio.gather(*[self._remember(*stream) for stream in streams.items()])
 
-    async def verify(self) -> int:
+    @property
+    def streams(self) -> int:
+        """How many streams were loaded."""
+        return len(self._heads)
+
+    async def verify(self, advance: Callable[[int], None]) -> int:
         """Reads every stream, and recomputes its chain; returns how many streams there are.
+
+        Args:
+            advance: Told how many more were read, again and again.
 
         Raises:
             ChainBrokenError: A record is not what was loaded.
@@ -118,6 +126,7 @@ class CassandraLoader:
         for first in range(0, len(streams), APPEND_RECORDS):
             some = streams[first : first + APPEND_RECORDS]
             await asyncio.gather(*[self._verify(stream) for stream in some])
+            advance(len(some))
         found = [head for head in await self._all_heads()]
         if sorted(found) != sorted(streams):
             raise RestoreOrderError(
