@@ -303,7 +303,8 @@ class AdminService:
     async def _retried(
         self, view: str, borrowed: Borrowed, request: pb.RetryParkedRequest
     ) -> pb.RetryParkedResponse:
-        chosen = self._chosen(view, borrowed, request)
+        parked = self._chosen(view, borrowed, request)
+        chosen = parked[: request.limit or None]
         for rows in borrowed.rows:
             keys = [key for key in chosen if rows.is_parked(key)]
             projector = self._processor.projector(rows.partition)
@@ -312,12 +313,12 @@ class AdminService:
         answer = pb.RetryParkedResponse(
             released_keys=len(set(chosen) - still), parked_keys=len(still)
         )
-        if request.limit and len(chosen) == request.limit:
+        if len(chosen) < len(parked):
             answer.reached_key_json = key_json(decode_key(chosen[-1]))
         return answer
 
     def _chosen(self, view: str, borrowed: Borrowed, request: pb.RetryParkedRequest) -> list[bytes]:
-        """Returns the parked keys that a request means, in order."""
+        """Returns the parked keys that a request means, whatever its limit, in order."""
         parked = sorted(_parked(borrowed))
         if request.key_json:
             wanted = parsed(request.key_json)
@@ -330,7 +331,7 @@ class AdminService:
         if request.after_key_json:
             after = parked_after(self._lifecycle.declared(view), request.after_key_json)
             parked = [key for key in parked if key > after]
-        return parked[: request.limit or None]
+        return parked
 
 
 def _parked(borrowed: Borrowed) -> set[bytes]:

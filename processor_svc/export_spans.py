@@ -51,8 +51,8 @@ class SentSpans:
     def sort(self, commands: Iterable[NumberedCommand]) -> Sorted:
         """Tells which commands belong to what was sent.
 
-        A command without events belongs to each export that has sent the version that it was
-        decided on, or an earlier export has.
+        A command without events belongs to every export from the one on that has sent the version
+        that it was decided on.
 
         Raises:
             StoreUnavailableError: The first events of a command were sent, and the last not.
