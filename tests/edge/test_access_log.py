@@ -61,13 +61,13 @@ async def test_a_refused_command_is_found_too(behind: Behind, user: User, accoun
         assert line["grpc_status"] == "NotFound"
 
 
-async def test_a_command_in_json_is_found_at_the_gateway_that_read_it(
-    behind: Behind, account: str
-) -> None:
+async def test_a_command_in_json_is_found_in_both_tiers_too(behind: Behind, account: str) -> None:
     answer = post(behind.address, OPEN, opening(account, f"{account}-jsön"), x_request_id="mine-1")
     assert answer.headers["x-request-id"] == "mine-1"
-    (line,) = await logged(behind, f"{account}-js%C3%B6n", 1)
-    assert (line["tier"], line["request_id"], line["http_status"]) == ("gateway", "mine-1", 200)
+    both = await logged(behind, f"{account}-js%C3%B6n", 2)
+    assert [line["tier"] for line in both] == ["gateway", "load_balancer"]
+    for line in both:
+        assert (line["request_id"], line["http_status"]) == ("mine-1", 200)
 
 
 @pytest.fixture
