@@ -46,7 +46,8 @@ async def retry(
             if sum(map(len, together.values())) >= FOLD_MAX:
                 await _retry_some(rows, together, log, projector)
                 together = {}
-    await _retry_some(rows, together, log, projector)
+    if together:
+        await _retry_some(rows, together, log, projector)
 
 
 async def _retry_some(
