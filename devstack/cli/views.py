@@ -308,13 +308,25 @@ def _retried(
     """Tries part by part; returns what all did together."""
     from devstack.progress_bar import progress_bar
 
-    released = 0
-    with progress_bar(f"retry parked keys of {request.view}", None) as bar:
+    (view,) = stub.ListViews(admin_pb2.ListViewsRequest(view=request.view)).views
+    total = (
+        1
+        if request.key_json
+        else sum(build.parked_keys for build in view.builds if _is_meant(build, request.build))
+    )
+    released = done = 0
+    with progress_bar(f"retry parked keys of {request.view}", total) as bar:
         while True:
             part = stub.RetryParked(request)
             released += part.released_keys
-            bar.advance(part.released_keys)
+            done = min(done + request.limit, total)
+            bar.at(done)
             if not part.reached_key_json:
                 part.released_keys = released
                 return part
             request.after_key_json = part.reached_key_json
+
+
+def _is_meant(build: admin_pb2.ViewBuild, number: int) -> bool:
+    """Tells whether a number names a build; 0 names the one that serves."""
+    return build.build == number if number else build.state == admin_pb2.BUILD_STATE_SERVING

@@ -20,6 +20,7 @@ from eventspine.domain.domain import Domain
 from eventspine.domain.view import Folding, ViewEvent
 from eventspine.v1 import admin_pb2 as pb
 from eventspine.v1.query_pb2 import ListRowsRequest
+from tests.journey.command_line import Ran, run_process
 from tests.journey.conftest import BACKENDS
 from tests.journey.user import BALANCES, User, collected, eventually, refusal, showing, told
 
@@ -303,3 +304,29 @@ async def test_a_key_that_cannot_take_an_event_is_parked_listed_and_tried_again(
         assert (await user.balance("ann", **showing(token))).row.balance_cents == 4 + POISON_CENTS
         error = await refusal(user.admin.RetryParked(retry))
         assert told(error) == "NOT_FOUND ROW_NOT_FOUND"
+
+
+async def test_the_command_line_tries_parked_keys_in_parts(db: Path | None) -> None:
+    mended = Mended()
+    async with (
+        Embedded([bank_with(3, mended=mended)], db=db) as platform,
+        grpc.aio.insecure_channel(platform.address) as channel,
+    ):
+        user = User(channel)
+        for name in ("ann", "bob", "cid"):
+            token = (await user.open(name, cents=POISON_CENTS)).token
+            assert (await user.balance(name, **showing(token))).row.balance_cents == 0
+
+        async def run(*arguments: str) -> Ran:
+            return await asyncio.to_thread(
+                run_process, "views", *arguments, address=platform.address
+            )
+
+        listed = await run("parked", BALANCES)
+        assert (listed.code, len(listed.out.splitlines())) == (1, 3)
+        tried = await run("retry", BALANCES, "--at-once", "1", "--json")
+        assert (tried.code, tried.lines) == (1, [{"released_keys": "0", "parked_keys": "3"}])
+        mended.yet = True
+        done = await run("retry", BALANCES, "--at-once", "2")
+        assert (done.code, done.out) == (0, "3 keys released, 0 still parked\n")
+        assert await rows(user) == {name: ("Ann", POISON_CENTS) for name in ("ann", "bob", "cid")}
