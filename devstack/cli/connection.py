@@ -42,23 +42,37 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line
 def connected(address: str) -> Iterator[grpc.Channel]:
     """Opens a channel to a platform that answers; translates the errors of calls inside.
 
+    After Ctrl-C the channel is left as it is, since the process ends: interrupted at a bad moment,
+    the transport would wait for ever for a call that it has lost.
+
     Raises:
         CommandLineError: Nothing answers at the address, or a call was refused.
     """
     options = [("grpc.max_receive_message_length", MESSAGE_BYTES_MAX)]
-    with grpc.insecure_channel(address, options=options) as channel:
-        try:
-            grpc.channel_ready_future(channel).result(timeout=CONNECT_SECONDS)
-        except grpc.FutureTimeoutError:
-            stop(
-                f"nothing answers at {address}; start a platform with `eventspine dev`, "
-                "or name another one with --address",
-                EXIT_UNREACHABLE,
-            )
-        try:
-            yield channel
-        except grpc.RpcError as error:
-            raise refused(error) from None
+    channel = grpc.insecure_channel(address, options=options)
+    interrupted = False
+    try:
+        _wait_ready(channel, address)
+        yield channel
+    except KeyboardInterrupt:
+        interrupted = True
+        raise
+    except grpc.RpcError as error:
+        raise refused(error) from None
+    finally:
+        if not interrupted:
+            channel.close()
+
+
+def _wait_ready(channel: grpc.Channel, address: str) -> None:
+    try:
+        grpc.channel_ready_future(channel).result(timeout=CONNECT_SECONDS)
+    except grpc.FutureTimeoutError:
+        stop(
+            f"nothing answers at {address}; start a platform with `eventspine dev`, "
+            "or name another one with --address",
+            EXIT_UNREACHABLE,
+        )
 
 
 class Messages:

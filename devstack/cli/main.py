@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 import typer
@@ -57,8 +58,17 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         typer.echo(f"eventspine: {error}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
+        _end_now(EXIT_INTERRUPTED)
     sys.exit(0)
+
+
+def _end_now(exit_code: int) -> NoReturn:
+    """Ends the process without waiting for the transport, which may have lost a call."""
+    with suppress(OSError):
+        sys.stdout.flush()
+    with suppress(OSError):
+        sys.stderr.flush()
+    os._exit(exit_code)
 
 
 if __name__ == "__main__":
