@@ -1,6 +1,7 @@
 """The `eventspine` command line: its commands, and how their failures end."""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -10,6 +11,8 @@ import typer
 
 from devstack.cli import backups, conformance, contract, dev, edge, events, operate, schema, views
 from devstack.cli.failure import EXIT_INTERRUPTED, CommandLineError
+
+AGAIN_SECONDS = 0.05
 
 app = typer.Typer(
     name="eventspine",
@@ -52,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     # What the transport logs by itself is not for people; calls that fail say why.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    hook, sys.unraisablehook = sys.unraisablehook, _ignored
     try:
         app(args=arguments)
     except CommandLineError as error:
@@ -59,7 +63,18 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         _end_now(EXIT_INTERRUPTED)
+    finally:
+        sys.unraisablehook = hook
     sys.exit(0)
+
+
+def _ignored(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Raises a Ctrl-C once more that came while a destructor ran, where Python drops exceptions."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def _end_now(exit_code: int) -> NoReturn:

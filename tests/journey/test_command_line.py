@@ -5,6 +5,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -347,6 +348,30 @@ def test_ctrl_c_ends_a_tail_with_130_and_the_cursor_to_go_on_from(dev: Dev) -> N
     assert tail.returncode == 130
     assert "resume with: --from " in err
     assert "Traceback" not in err
+
+
+INTERRUPTED = """
+import os, signal, time
+from devstack.cli import main
+
+class Interrupted:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        sum(range(1000))
+
+def app(args):
+    Interrupted()
+    time.sleep(30)
+
+main.app = app
+main.main([])
+"""
+"""A command whose Ctrl-C comes while a destructor runs, as those of the transport's calls do."""
+
+
+def test_ctrl_c_counts_also_while_a_destructor_runs() -> None:
+    ended = subprocess.run([sys.executable, "-c", INTERRUPTED], timeout=20, check=False)
+    assert ended.returncode == 130
 
 
 def test_ctrl_c_ends_a_platform_in_order(tmp_path: Path) -> None:
