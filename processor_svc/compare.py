@@ -57,7 +57,8 @@ async def compare(
     alike = merges[0] is merges[1]
     left = limit or sys.maxsize
     while left:
-        pairs = await _pairs(store, sides, after, min(PAGE_ROWS, left))
+        count = min(PAGE_ROWS, left)
+        pairs = await _pairs(store, sides, after, count)
         for key, ours, theirs in pairs:
             if alike and ours == theirs:
                 answer.same += 1
@@ -66,7 +67,7 @@ async def compare(
                     _message(declaration, *one) for one in zip(sides, (ours, theirs), strict=True)
                 )
                 _note(answer, key, *rows)
-        if len(pairs) < min(PAGE_ROWS, left):
+        if len(pairs) < count:
             return answer
         left -= len(pairs)
         after = pairs[-1][0]

@@ -9,6 +9,7 @@ built anew.
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import chain
+from typing import NamedTuple
 
 from eventspine.domain.fold import Touched, keys_of
 from eventspine.storage.keys import decode_key
@@ -35,47 +36,49 @@ async def retry(
     Raises:
         StoreUnavailableError: Some keys are parked as before, others were folded and saved.
     """
-    together: dict[bytes, Sequence[int]] = {}
+    together: list[bytes] = []
+    waiting = 0
     for key in keys:
         if key == NO_KEY:
             await _retry_unkeyed(rows, log, projector)
         elif rows.is_full(key):
             await _retry_full(rows, key, log, projector)
         else:
-            together[key] = rows.waiting(key)
-            if sum(map(len, together.values())) >= FOLD_MAX:
+            together.append(key)
+            waiting += len(rows.waiting(key))
+            if waiting >= FOLD_MAX:
                 await _retry_some(rows, together, log, projector)
-                together = {}
+                together, waiting = [], 0
     if together:
         await _retry_some(rows, together, log, projector)
 
 
 async def _retry_some(
-    rows: BuildRows, waiting: Mapping[bytes, Sequence[int]], log: EventLog, projector: Projector
+    rows: BuildRows, keys: Iterable[bytes], log: EventLog, projector: Projector
 ) -> None:
     """Folds what waits on several keys, all of which is remembered."""
-    for key in waiting:
-        rows.release(key)
-    await _fold(rows, waiting, log, projector)
+    waiting = {key: rows.release(key) for key in keys}
+    entries = await _entries(log, rows.partition, sorted({*chain(*waiting.values())}))
+    await _fold(rows, waiting, _look(rows, entries), projector)
     await projector.save([rows])
 
 
 async def _retry_full(rows: BuildRows, key: bytes, log: EventLog, projector: Projector) -> None:
     """Folds what waits on a key, and what the log has of it behind what is remembered."""
     listed = rows.release(key)
-    await _fold(rows, {key: listed}, log, projector)
+    entries = await _entries(log, rows.partition, listed)
+    await _fold(rows, {key: listed}, _look(rows, entries), projector)
     unkeyed, after = set(rows.waiting(NO_KEY)), listed[-1]
     while after < rows.reached and not rows.is_full(key):
         limit = min(FOLD_MAX, rows.reached - after)
         entries = await log.read(rows.partition, after=after, limit=limit)
-        batch = decode(entries, classes_of([rows.view]))
-        keyed = keys_of(rows.view, batch.events)
-        touching = {entry.sequence for entry in keyed.touched.get(decode_key(key), ())}
+        page = _look(rows, entries)
+        touching = {entry.sequence for entry in page.touched.get(decode_key(key), ())}
         # What has no key any more may have waited on this one, and is not passed over.
-        touching.update(misfit.sequence for misfit in misfits(rows.view, batch, keyed))
+        touching.update(misfit.sequence for misfit in page.unfit)
         later = sorted(touching - unkeyed)
         if not rows.is_parked(key):
-            await _fold(rows, {key: later}, log, projector)
+            await _fold(rows, {key: later}, page, projector)
         else:
             for sequence in later:
                 rows.wait(key, sequence)
@@ -87,25 +90,33 @@ async def _retry_unkeyed(rows: BuildRows, log: EventLog, projector: Projector) -
     """Folds what waits without a key, as far as all of it is remembered."""
     if rows.is_full(NO_KEY):
         return
-    entries = await _entries(log, rows.partition, rows.release(NO_KEY))
-    batch = decode(entries, classes_of([rows.view]))
-    keyed = keys_of(rows.view, batch.events)
-    await _fold_unkeyed(rows, projector, keyed.touched, misfits(rows.view, batch, keyed))
+    page = _look(rows, await _entries(log, rows.partition, rows.release(NO_KEY)))
+    await _fold_unkeyed(rows, projector, page.touched, page.unfit)
     await projector.save([rows])
 
 
+class _Page(NamedTuple):
+    """What the view says of entries of the log: which rows they touch, and of which it cannot."""
+
+    touched: Touched
+    unfit: Sequence[Misfit]
+
+
+def _look(rows: BuildRows, entries: Sequence[LogEntry]) -> _Page:
+    batch = decode(entries, classes_of([rows.view]))
+    keyed = keys_of(rows.view, batch.events)
+    return _Page(keyed.touched, misfits(rows.view, batch, keyed))
+
+
 async def _fold(
-    rows: BuildRows, waiting: Mapping[bytes, Sequence[int]], log: EventLog, projector: Projector
+    rows: BuildRows, waiting: Mapping[bytes, Sequence[int]], page: _Page, projector: Projector
 ) -> None:
     """Folds events into the rows whose keys they waited on.
 
     The first event of a key that has no key any more parks it again, as one does that cannot be
     applied; what comes behind it waits.
     """
-    entries = await _entries(log, rows.partition, sorted({*chain(*waiting.values())}))
-    batch = decode(entries, classes_of([rows.view]))
-    keyed = keys_of(rows.view, batch.events)
-    unfit = {misfit.sequence: misfit for misfit in misfits(rows.view, batch, keyed)}
+    unfit = {misfit.sequence: misfit for misfit in page.unfit}
     first = {
         key: next((unfit[one] for one in sequences if one in unfit), None)
         for key, sequences in waiting.items()
@@ -114,7 +125,7 @@ async def _fold(
     for key, sequences in waiting.items():
         misfit, values = first[key], decode_key(key)
         own = {one for one in sequences if misfit is None or one < misfit.sequence}
-        if touching := [e for e in keyed.touched.get(values, ()) if e.sequence in own]:
+        if touching := [e for e in page.touched.get(values, ()) if e.sequence in own]:
             mine[values] = touching
     await projector.load([(rows, mine)])
     rows.fold(mine, rows.reached)

@@ -38,7 +38,7 @@ class Manifest(NamedTuple):
     segments: tuple[SegmentEntry, ...]
 
     @property
-    def size(self) -> int:
+    def records_and_commands(self) -> int:
         """How many records and commands its segments hold."""
         return sum(segment.records + segment.commands for segment in self.segments)
 

@@ -97,7 +97,7 @@ async def _load(folder: Path, db: Path, manifest: Manifest) -> int:
 
 async def _fill(folder: Path, loader: SqliteLoader, manifest: Manifest) -> int:
     commands = 0
-    with progress_bar("restoring events and commands", manifest.size) as bar:
+    with progress_bar("restoring events and commands", manifest.records_and_commands) as bar:
         for batch in batches(folder, manifest):
             await loader.records(batch.entries)
             await loader.commands(batch.commands)

@@ -80,7 +80,7 @@ async def restore_stack(folder: Path, settings: StackSettings, *, recover: bool)
 
 async def _load(loader: CassandraLoader, folder: Path, checked: Checked, found: Recovered) -> int:
     commands = 0
-    total = checked.manifest.size + len(found.entries)
+    total = checked.manifest.records_and_commands + len(found.entries)
     with progress_bar("restoring events and commands", total) as bar:
         for batch in batches(folder, checked.manifest):
             await loader.records(batch.entries)

@@ -3,9 +3,10 @@
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NoReturn
+from functools import partial
+from typing import Any, NoReturn
 
 import typer
 
@@ -13,6 +14,7 @@ from devstack.cli import backups, conformance, contract, dev, edge, events, oper
 from devstack.cli.failure import EXIT_INTERRUPTED, CommandLineError
 
 AGAIN_SECONDS = 0.05
+"""How long after a dropped Ctrl-C it is raised again: destructors are short."""
 
 app = typer.Typer(
     name="eventspine",
@@ -55,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     # What the transport logs by itself is not for people; calls that fail say why.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    hook, sys.unraisablehook = sys.unraisablehook, _ignored
+    hook = sys.unraisablehook
+    sys.unraisablehook = partial(_ignored, hook)
     try:
         app(args=arguments)
     except CommandLineError as error:
@@ -68,13 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(0)
 
 
-def _ignored(unraisable: "sys.UnraisableHookArgs") -> None:
+def _ignored(
+    otherwise: Callable[["sys.UnraisableHookArgs"], Any], unraisable: "sys.UnraisableHookArgs"
+) -> None:
     """Raises a Ctrl-C once more that came while a destructor ran, where Python drops exceptions."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
         signal.signal(signal.SIGALRM, signal.default_int_handler)
         signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
     else:
-        sys.__unraisablehook__(unraisable)
+        otherwise(unraisable)
 
 
 def _end_now(exit_code: int) -> NoReturn:
