@@ -175,9 +175,7 @@ def _needed_fold(connection: sqlite3.Connection) -> int:
         for (encoded,) in page:
             record = parse(encoded)
             parse_event, folding = foldings[record.type]
-            time_us = record.append_time.seconds * 1_000_000 + record.append_time.nanos // 1_000
-            data = parse_event(record.payload)
-            event = ViewEvent(data, record.stream, record.stream_version, time_us)
+            event = ViewEvent(parse_event(record.payload), record)
             for key in folding.keys(event):
                 row = rows.get(key)
                 rows[key] = folding.apply(new_row(BALANCES.row, key) if row is None else row, event)

@@ -4,7 +4,7 @@ All builds that fold a batch share its decoded events, and an event of a type th
 folds is not parsed at all.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError, Message
@@ -43,43 +43,49 @@ def decode(entries: Sequence[LogEntry], classes: Mapping[str, type[Message]]) ->
     """Decodes the entries whose type is among the classes; leaves the others out."""
     events: list[FoldEntry] = []
     broken: list[Broken] = []
+    parsers = parsers_of(classes)
     for entry in entries:
-        if entry.type not in classes:
+        if entry.type not in parsers:
             continue
         try:
-            events += decode_records([entry.encoded], entry.sequence - 1, classes)
+            (event,) = decode_records([entry.encoded], parsers)
         except DecodeError as error:
             broken.append(Broken(entry, f"{entry.type} cannot be decoded: {error}"))
+        else:
+            if event is not None:
+                events.append(FoldEntry(entry.sequence, event))
     return Decoded(events, broken)
 
 
-def decode_records(
-    records: Sequence[bytes], after: int, classes: Mapping[str, type[Message]]
-) -> list[FoldEntry]:
-    """Decodes the records whose type is among the classes; leaves the others out.
+Parsers = Mapping[str, Callable[[bytes], Any]]
+"""What decodes the payload of an event, by full name."""
+
+
+def parsers_of(classes: Mapping[str, type[Message]]) -> Parsers:
+    """Returns what decodes the payloads of these classes."""
+    return {name: event.FromString for name, event in classes.items()}
+
+
+def decode_records(records: Sequence[bytes], parsers: Parsers) -> list[ViewEvent | None]:
+    """Decodes records.
 
     Args:
-        records: The encoded records of the sequences from `after` + 1 on.
-        after: The place in the log partition before them.
-        classes: The classes of events by full name.
+        records: The encoded records.
+        parsers: By type, what decodes the events that are wanted.
+
+    Returns:
+        One for each record: its event, or None where its type is not wanted.
 
     Raises:
         DecodeError: A record, or the event in it, cannot be decoded.
     """
-    events: list[FoldEntry] = []
-    parse, class_of = EventRecord.FromString, classes.get
-    # This loop runs once for each event of the platform: making the tuples directly saves a sixth.
-    new = tuple.__new__
-    sequence = after
+    events: list[ViewEvent | None] = []
+    parse, parser_of = EventRecord.FromString, parsers.get
+    # This loop runs once for each event of the platform.
     for encoded in records:
-        sequence += 1
         record = parse(encoded)
-        event_class = class_of(record.type)
-        if event_class is None:
-            continue
-        time = record.append_time
-        time_us = time.seconds * 1_000_000 + time.nanos // 1_000
-        data = event_class.FromString(record.payload)
-        event = new(ViewEvent, (data, record.stream, record.stream_version, time_us))
-        events.append(new(FoldEntry, (sequence, event)))
+        parse_event = parser_of(record.type)
+        events.append(
+            None if parse_event is None else ViewEvent(parse_event(record.payload), record)
+        )
     return events

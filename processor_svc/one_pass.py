@@ -1,13 +1,12 @@
 """Step 6, quickly: one pass over a page; promise: it makes what `fold` makes, or nothing at all.
 
 Nearly every event can be decoded, keyed and applied, and nearly every row is in memory. Such a page
-is folded event by event, with little kept between decoding and the row, in about three quarters of
-the time that `decode`, `keys_of` and `fold` take one after the other. Events of rows that are not
-in memory, or are parked, are held back for `fold`. A build in which anything fails is put back to
-where the page began: the steps one by one know what to park.
+is folded event by event, into rows that are changed in place. Events of rows that are not in
+memory, or are parked, are held back for `fold`. A build in which anything fails is to be put back
+to what was saved: the steps one by one know what to park.
 """
 
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import Any
@@ -16,7 +15,8 @@ from google.protobuf.message import DecodeError, Message
 
 from eventspine.domain.fold import FoldEntry, Touched, check_key, new_row
 from eventspine.domain.view import Key, View, ViewEvent
-from processor_svc.decode import decode_records
+from processor_svc.decode import decode_records, parsers_of
+from processor_svc.row_cache import CachedRow, RowCache
 
 CHUNK = 100
 """How many events are decoded before they are folded: few enough for the processor's caches."""
@@ -28,116 +28,86 @@ class Pass:
     Attributes:
         classes: The classes of the events that it folds, by full name.
         held: By key, the entries of rows that are not in memory or are parked, for `fold`.
-        failed: Whether something could not be folded. Then nothing of the page was.
+        failed: Whether something could not be folded. Then the rows are anything until they are
+            put back.
     """
 
-    __slots__ = (
-        "_before",
-        "_fresh",
-        "_parked",
-        "_rows",
-        "_seen",
-        "_view",
-        "classes",
-        "failed",
-        "held",
-    )
+    __slots__ = ("_cache", "_fresh", "_parked", "_view", "classes", "failed", "held")
 
     def __init__(
         self,
         view: View[Any],
         classes: Mapping[str, type[Message]],
-        rows: MutableMapping[Key, Any],
-        seen: MutableMapping[Key, int],
+        cache: RowCache,
         parked: AbstractSet[Key],
         *,
         fresh: bool,
     ) -> None:
-        """Folds into rows in memory; rows that are there already are copied, never changed.
+        """Folds into rows in memory.
 
         Args:
             view: The code of the build.
             classes: The classes of the events that it folds, by full name.
-            rows: The rows by key; a missing one and None both mean that there is none.
-            seen: By key, the last sequence folded into the row; missing: it is not in memory.
+            cache: The rows. Nothing was parked since they were last saved.
             parked: The keys whose events have to wait.
             fresh: Whether a row that is not in memory does not exist.
         """
         self._view = view
         self.classes = classes
-        self._rows = rows
-        self._seen = seen
+        self._cache = cache
         self._parked = parked
         self._fresh = fresh
-        # The rows before the page, and the last sequence folded into each; None for a new one.
-        self._before: dict[Key, tuple[int | None, Any]] = {}
         self.held: Touched = {}
         self.failed = False
 
-    @property
-    def changed(self) -> Iterable[Key]:
-        """The keys of the rows that were folded, in the order in which they were first touched."""
-        return self._before
+    def fold(self, first: int, events: Iterable[ViewEvent | None]) -> None:
+        """Folds events that follow on those before.
 
-    def fold(self, events: Sequence[FoldEntry]) -> None:
-        """Folds events that follow on those before; undoes all when one of them fails."""
+        Args:
+            first: The sequence of the first one.
+            events: One for each sequence; None for those that are not to be folded.
+        """
         try:
-            self._fold(events)
+            self._fold(first, events)
         except Exception:
             # Whatever it is, the steps one by one meet it again and tell of it.
-            self.undo()
+            self.failed = True
 
-    def undo(self) -> None:
-        """Puts all rows back to where the page began."""
-        for key, (last, row) in self._before.items():
-            if last is None:
-                self._rows.pop(key, None)
-                self._seen.pop(key, None)
-            else:
-                self._rows[key] = row
-                self._seen[key] = last
-        self._before.clear()
-        self.held.clear()
-        self.failed = True
-
-    def _fold(self, events: Sequence[FoldEntry]) -> None:
+    def _fold(self, first: int, events: Iterable[ViewEvent | None]) -> None:
         folding_of, row_class, begin = self._view.foldings.get, self._view.row, self._begin
-        rows, seen, before = self._rows, self._seen, self._before
-        for sequence, event in events:
-            folding = folding_of(type(event[0]))
+        row_of, stride = self._cache.rows.get, self._cache.stride
+        for sequence, event in enumerate(events, first):
+            if event is None:
+                continue
+            folding = folding_of(type(event.data))
             if folding is None:
                 continue
             for key in folding[0](event):
-                if key not in before:
-                    if not begin(key, sequence, event):
-                        continue
-                elif sequence <= seen[key]:
-                    # The event names the key twice.
+                cached = row_of(key)
+                if cached is None or cached.stride != stride:
+                    cached = begin(key, cached, sequence, event)
+                if cached is None or sequence <= cached.sequence:
+                    # It is held, or was folded before, or the event names the key twice.
                     continue
-                row = rows.get(key)
+                row = cached.row
                 row = folding[1](new_row(row_class, key) if row is None else row, event)
                 if type(row) is not row_class and row is not None:
                     raise TypeError("no row")
-                rows[key] = row
-                seen[key] = sequence
+                cached.row = row
+                cached.sequence = sequence
 
-    def _begin(self, key: Key, sequence: int, event: ViewEvent) -> bool:
-        """Makes a row ready that the page has not touched; False when the event is not for now."""
-        last = self._seen.get(key)
-        if last is not None and sequence <= last:
-            # It was folded before.
-            return False
-        if key in self._parked or (last is None and not self._fresh):
+    def _begin(
+        self, key: Key, cached: CachedRow | None, sequence: int, event: ViewEvent
+    ) -> CachedRow | None:
+        """Returns a row that has not been changed since the save; None: not for this event now."""
+        if cached is not None and sequence <= cached.sequence:
+            return None
+        if key in self._parked or (cached is None and not self._fresh):
             self._hold(key, sequence, event)
-            return False
-        if last is None:
+            return None
+        if cached is None:
             check_key(self._view.row, key)
-        row = self._rows.get(key)
-        self._before[key] = (last, row)
-        if row is not None:
-            mine = self._rows[key] = self._view.row()
-            mine.CopyFrom(row)
-        return True
+        return self._cache.change(key)
 
     def _hold(self, key: Key, sequence: int, event: ViewEvent) -> None:
         entry = FoldEntry(sequence, event)
@@ -157,14 +127,14 @@ def fold_page(records: Sequence[bytes], after: int, passes: Sequence[Pass]) -> N
         after: The place in the log partition where all the builds are.
         passes: The builds, each of which has not been through anything.
     """
-    classes = dict(chain.from_iterable(one.classes.items() for one in passes))
+    parsers = parsers_of(dict(chain.from_iterable(one.classes.items() for one in passes)))
     for first in range(0, len(records), CHUNK):
         try:
-            events = decode_records(records[first : first + CHUNK], after + first, classes)
+            events = decode_records(records[first : first + CHUNK], parsers)
         except DecodeError:
             for one in passes:
-                one.undo()
+                one.failed = True
             return
         for one in passes:
             if not one.failed:
-                one.fold(events)
+                one.fold(after + first + 1, events)

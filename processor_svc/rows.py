@@ -19,6 +19,7 @@ from eventspine.storage.ports import ViewRegistry, ViewStore
 from eventspine.storage.records import Parked, PartialRow, ViewBatch
 from processor_svc.decode import Decoded, classes_of
 from processor_svc.one_pass import Pass
+from processor_svc.row_cache import RowCache
 
 ROWS_MAX = 50_000
 """How many rows of a build and partition stay in memory after they were saved."""
@@ -102,9 +103,8 @@ class BuildRows:
         self._classes = classes_of([view])
         self._now_us = now_us
         self._rows_max = rows_max
-        self._rows: dict[Key, Any] = {}
-        self._seen: dict[Key, int] = {}
-        self._changed: dict[Key, None] = {}
+        self._cache = RowCache(view.row)
+        self._undone = False
         self._parked: dict[bytes, Parked] = {}
         self._waiting: dict[bytes, list[int]] = {}
         self._parked_keys: set[Key] = set()
@@ -113,7 +113,15 @@ class BuildRows:
     @property
     def changed_rows(self) -> int:
         """How many rows wait to be saved."""
-        return len(self._changed)
+        return len(self._cache.changed)
+
+    @property
+    def careful(self) -> bool:
+        """Whether a pass will not do until the next save, because something was parked or failed.
+
+        What is parked cannot be undone with the rows, and what failed would fail again.
+        """
+        return self._undone or bool(self._parked_changed)
 
     async def open(self, store: ViewStore, registry: ViewRegistry) -> None:
         """Reads where the build is and what it has parked; rows follow when they are needed.
@@ -135,30 +143,31 @@ class BuildRows:
         """Drops all that is in memory, folded but not saved included."""
         self.opened = False
         self.reached = self.progress
-        for held in (self._rows, self._seen, self._changed, self._parked, self._waiting):
-            held.clear()
+        self._cache.clear()
+        self._undone = False
+        self._parked.clear()
+        self._waiting.clear()
         self._parked_keys.clear()
         self._parked_changed.clear()
 
     def begin(self) -> Pass:
-        """Returns the build for a quick pass through the page that follows `reached`."""
-        return Pass(
-            self.view,
-            self._classes,
-            self._rows,
-            self._seen,
-            self._parked_keys,
-            fresh=not self.progress,
-        )
+        """Returns the build for a quick pass through the page that follows `reached`.
 
-    def take(self, one: Pass) -> Touched:
-        """Takes what a pass that did not fail has folded; returns what `fold` has still to do."""
-        self._changed.update(dict.fromkeys(one.changed))
-        return one.held
+        The build must not be `careful`. What the pass holds back is left to `fold`; if it fails,
+        `undo` it.
+        """
+        fresh = not self.progress
+        return Pass(self.view, self._classes, self._cache, self._parked_keys, fresh=fresh)
+
+    def undo(self) -> None:
+        """Puts all back to what was saved, where the build then is; it is `careful` from there."""
+        self._cache.undo()
+        self._undone = True
+        self.reached = self.progress
 
     def key(self, batch: Decoded) -> Touched:
         """Asks the view which rows the events touch; parks the events of which it cannot say."""
-        keyed = keys_of(self.view, batch.events, self._seen)
+        keyed = keys_of(self.view, batch.events, self._cache.rows)
         if batch.broken or keyed.failures:
             for misfit in misfits(self.view, batch, keyed):
                 self.park(NO_KEY, misfit)
@@ -172,8 +181,8 @@ class BuildRows:
         """
         if not self.progress:
             return {}
-        seen = self._seen
-        return {encode_key(key): key for key in touched if key not in seen}
+        rows = self._cache.rows
+        return {encode_key(key): key for key in touched if key not in rows}
 
     async def load(self, store: ViewStore, absent: dict[bytes, Key]) -> None:
         """Brings rows into memory.
@@ -186,17 +195,18 @@ class BuildRows:
         partials = await store.load(self.build_id, self.partition, list(absent))
         parse = self.view.row.FromString
         for encoded, key in absent.items():
-            partial = partials.get(encoded)
-            self._seen[key] = 0 if partial is None else partial.sequence
-            if partial is not None and partial.encoded is not None:
-                self._rows[key] = parse(partial.encoded)
+            partial = partials.get(encoded, PartialRow(self.partition, 0, None))
+            row = None if partial.encoded is None else parse(partial.encoded)
+            self._cache.hold(key, row, partial.sequence)
 
     def fold(self, touched: Touched, through: int) -> None:
         """Folds events whose rows are in memory; afterwards the build has reached `through`."""
-        folded = fold(self.view, self.view.row, touched, self._rows, self._seen, self._parked_keys)
-        self._rows.update(folded.rows)
-        self._seen.update(folded.last_sequence)
-        self._changed.update(dict.fromkeys(folded.last_sequence))
+        known = self._cache.known(touched)
+        rows = {key: cached.row for key, cached in known.items()}
+        seen = {key: cached.sequence for key, cached in known.items()}
+        folded = fold(self.view, self.view.row, touched, rows, seen, self._parked_keys)
+        for key, sequence in folded.last_sequence.items():
+            self._cache.replace(key, folded.rows[key], sequence)
         for failure in folded.failures:
             self.park(encode_key(failure.key), Misfit(*failure[1:]))
         for key, sequence in folded.waiting:
@@ -241,9 +251,9 @@ class BuildRows:
         """
         return {
             entry.sequence: entry
-            for key, entries in touched.items()
-            for entry in entries
-            if self._seen.get(key, 0) >= entry.sequence
+            for key, cached in self._cache.known(touched).items()
+            for entry in touched[key]
+            if cached.sequence >= entry.sequence
         }
 
     def park(self, key: bytes, misfit: Misfit) -> None:
@@ -290,26 +300,22 @@ class BuildRows:
 
     def batch(self) -> ViewBatch:
         """Returns all that waits to be saved."""
-        row_of, seen, partition = self._rows.get, self._seen, self.partition
-        new = tuple.__new__
+        held, partition, new = self._cache.rows, self.partition, tuple.__new__
         rows: dict[bytes, PartialRow] = {}
-        for key in self._changed:
-            row: Message | None = row_of(key)
+        for key in self._cache.changed:
+            cached = held[key]
+            row: Message | None = cached.row
             encoded = None if row is None else row.SerializeToString(deterministic=True)
-            # Made directly, as in `decode`: a view may have a row for each event.
-            rows[encode_key(key)] = new(PartialRow, (partition, seen[key], encoded))
+            # Made directly, which is quicker: a view may have a row for each event.
+            rows[encode_key(key)] = new(PartialRow, (partition, cached.sequence, encoded))
         parked = {key: self._entry(key) for key in self._parked_changed}
         return ViewBatch(self.build_id, self.partition, self.progress, self.reached, rows, parked)
 
     def saved(self) -> None:
         """Notes that the last batch is saved, and keeps of its rows what memory allows."""
         self.progress = self.reached
-        if len(self._seen) > self._rows_max:
-            # What was touched last is likeliest to be touched again.
-            kept = list(self._changed)[-self._rows_max // 2 :]
-            self._rows = {key: self._rows[key] for key in kept if key in self._rows}
-            self._seen = {key: self._seen[key] for key in kept}
-        self._changed.clear()
+        self._cache.saved(self._rows_max)
+        self._undone = False
         self._parked_changed.clear()
 
     def _entry(self, key: bytes) -> Parked | None:

@@ -20,7 +20,7 @@ from eventspine.storage.errors import (
     StoreUnavailableError,
 )
 from eventspine.storage.ports import Bus, BusMessage, ViewRegistry, ViewStore
-from eventspine.storage.records import LogEntry, ProgressChange, RowChange, ViewBatch
+from eventspine.storage.records import ProgressChange, RowChange, ViewBatch
 from eventspine.storage.tail import LogTail
 from processor_svc.decode import classes_of, decode
 from processor_svc.one_pass import fold_page
@@ -33,6 +33,10 @@ WAIT_SECONDS_MIN = 0.05
 
 WAIT_SECONDS_MAX = 5.0
 """How long to wait at most before a store that is down is asked again."""
+
+
+CAREFUL_ENTRIES_MAX = 2_000
+"""How many entries are folded at once where something cannot be folded."""
 
 
 class Stride(NamedTuple):
@@ -233,36 +237,44 @@ class Projector:
             following.cancel()
 
     async def _fold(self, builds: Sequence[BuildRows], page: Page) -> None:
-        passes = [rows.begin() for rows in builds]
-        fold_page(page.records, page.after, passes)
+        quick = [rows for rows in builds if not rows.careful]
+        passes = [rows.begin() for rows in quick]
+        if quick:
+            fold_page(page.records, page.after, passes)
         left: list[tuple[BuildRows, Touched]] = []
-        failed: list[BuildRows] = []
-        for rows, one in zip(builds, passes, strict=True):
+        for rows, one in zip(quick, passes, strict=True):
             if one.failed:
-                failed.append(rows)
+                rows.undo()
             else:
-                left.append((rows, rows.take(one)))
-        if failed:
-            batch = decode(await self._entries(page), classes_of(rows.view for rows in failed))
-            left += [(rows, rows.key(batch)) for rows in failed]
-        await self.load(left)
-        for rows, touched in left:
-            rows.fold(touched, page.last)
+                left.append((rows, one.held))
+        await self._load_and_fold(left, page.last)
+        for group in by_place(rows for rows in builds if rows.reached < page.last):
+            await self._fold_carefully(group, page.last)
         # A long way behind, others of this process have to get their turn too.
         await asyncio.sleep(0)
 
-    async def _entries(self, page: Page) -> list[LogEntry]:
-        """Reads a page again, as entries, which say what a record is that cannot be decoded."""
-        entries: list[LogEntry] = []
-        while len(entries) < len(page.records):
-            after, limit = page.after + len(entries), len(page.records) - len(entries)
-            more = await self.tail.read(self.partition, after=after, limit=limit)
-            if not more:
+    async def _fold_carefully(self, builds: Sequence[BuildRows], through: int) -> None:
+        """Folds builds at one place step by step, with entries that say what cannot be decoded."""
+        classes = classes_of(rows.view for rows in builds)
+        after = builds[0].reached
+        while after < through:
+            limit = min(through - after, CAREFUL_ENTRIES_MAX)
+            entries = await self.tail.read(self.partition, after=after, limit=limit)
+            if not entries:
                 raise StoreUnavailableError(
-                    f"the log ends at {after}, before {page.last}", cause="log"
+                    f"the log ends at {after}, before {through}", cause="log"
                 )
-            entries += more
-        return entries
+            batch = decode(entries, classes)
+            after = entries[-1].sequence
+            await self._load_and_fold([(rows, rows.key(batch)) for rows in builds], after)
+            await asyncio.sleep(0)
+
+    async def _load_and_fold(
+        self, builds: Sequence[tuple[BuildRows, Touched]], through: int
+    ) -> None:
+        await self.load(builds)
+        for rows, touched in builds:
+            rows.fold(touched, through)
 
 
 def by_place(builds: Iterable[BuildRows]) -> list[list[BuildRows]]:

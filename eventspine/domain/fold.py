@@ -170,7 +170,7 @@ def keys_of(
     folding_of, shape = view.foldings.get, _key_shape(view.row.DESCRIPTOR)
     for entry in entries:
         event = entry[1]
-        folding = folding_of(type(event[0]))
+        folding = folding_of(type(event.data))
         if folding is None:
             continue
         try:
@@ -285,7 +285,7 @@ def _apply(
         for _, event in entries:
             if row is None:
                 row = new_row(row_class, key)
-            row = foldings[type(event[0])][1](row, event)
+            row = foldings[type(event.data)][1](row, event)
             if type(row) is not row_class and row is not None:
                 return None, applied, f"apply returned {row!r}, not a row or None"
             applied += 1

@@ -14,6 +14,7 @@ from eventspine.domain.errors import RefusalError
 from eventspine.domain.view import View, ViewEvent
 from eventspine.domain.view_laws import check_view, rows_of
 from eventspine.domain.wording import encoding, listing, same, sections
+from eventspine.v1.record_pb2 import EventRecord
 
 __all__ = ["GivenEvents", "GivenView", "check_aggregate", "check_view", "given", "happened"]
 
@@ -32,10 +33,12 @@ def happened(
         append_time_us: When the first was stored, in microseconds since 1970 UTC; each next one a
             second later.
     """
-    return [
-        ViewEvent(event, stream, first_version + index, append_time_us + index * _SECOND_US)
-        for index, event in enumerate(events)
-    ]
+    happening = []
+    for index, event in enumerate(events):
+        record = EventRecord(stream=stream, stream_version=first_version + index)
+        record.append_time.FromMicroseconds(append_time_us + index * _SECOND_US)
+        happening.append(ViewEvent(event, record))
+    return happening
 
 
 @overload

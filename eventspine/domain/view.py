@@ -6,26 +6,47 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 
+from eventspine.v1.record_pb2 import EventRecord
+
 Row = TypeVar("Row", bound=Message)
 
 KeyValue = str | bytes | int | bool
 Key = tuple[KeyValue, ...]
 
 
-class ViewEvent(NamedTuple):
+class ViewEvent:
     """An event as a view sees it.
 
     Attributes:
         data: The payload, a message of the domain. Must not be changed.
-        stream: The stream that holds it, `category/id`.
-        stream_version: Its place there, from 1.
-        append_time_us: When it was stored, in microseconds since 1970 UTC.
+        record: The record that holds it, with its metadata, tenant, correlation and causation. Must
+            not be changed.
     """
 
-    data: Any
-    stream: str
-    stream_version: int
-    append_time_us: int
+    # Made once for each event of the platform. Nearly all views look at `data` alone, so what they
+    # seldom ask for is taken from the record then.
+    __slots__ = ("data", "record")
+
+    def __init__(self, data: Any, record: EventRecord) -> None:
+        """Joins an event and the record in which it is stored."""
+        self.data = data
+        self.record = record
+
+    @property
+    def stream(self) -> str:
+        """The stream that holds it, `category/id`."""
+        return self.record.stream
+
+    @property
+    def stream_version(self) -> int:
+        """Its place there, from 1."""
+        return self.record.stream_version
+
+    @property
+    def append_time_us(self) -> int:
+        """When it was stored, in microseconds since 1970 UTC."""
+        time = self.record.append_time
+        return time.seconds * 1_000_000 + time.nanos // 1_000
 
 
 Keys = Callable[[ViewEvent], Iterable[Key]]

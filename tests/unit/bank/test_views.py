@@ -146,9 +146,9 @@ def _a_day_at_the_bank(seed: int) -> list[ViewEvent]:
                 waiting.insert(chance.randint(0, len(waiting)), refund)
             continue
         for event in decided:
-            version = len(history) + 1
+            stream, version = f"account/{command.account_id}", len(history) + 1
             history.append(event)
-            events.append(ViewEvent(event, f"account/{command.account_id}", version, 0))
+            events += happened(stream, event, first_version=version)
             for follow in _carry_on(event):
                 waiting.insert(chance.randint(0, len(waiting)), follow)
     return events

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from google.protobuf.message import Message
 
 from bank.v1 import account_pb2, views_pb2
 from eventspine.domain import Folding, View, ViewEvent
@@ -17,6 +18,7 @@ from eventspine.domain.fold import (
     keys_of,
     new_row,
 )
+from eventspine.domain.given import happened
 
 POISON_CENTS = 13
 
@@ -46,14 +48,19 @@ VIEW = View(
 )
 
 
+def at(sequence: int, account_id: str, data: Message) -> FoldEntry:
+    (event,) = happened(f"account/{account_id}", data, first_version=sequence)
+    return FoldEntry(sequence, event)
+
+
 def entry(sequence: int, account_id: str, amount_cents: int = 1) -> FoldEntry:
     data = account_pb2.MoneyDeposited(account_id=account_id, amount_cents=amount_cents)
-    return FoldEntry(sequence, ViewEvent(data, f"account/{account_id}", sequence, 0))
+    return at(sequence, account_id, data)
 
 
 def closing(sequence: int, account_id: str) -> FoldEntry:
     data = account_pb2.AccountClosed(account_id=account_id)
-    return FoldEntry(sequence, ViewEvent(data, f"account/{account_id}", sequence, 0))
+    return at(sequence, account_id, data)
 
 
 def folded(
@@ -107,8 +114,8 @@ def test_an_event_that_touches_no_row_is_left_out() -> None:
 
 
 def test_an_event_that_the_view_does_not_fold_is_left_out() -> None:
-    opened = ViewEvent(account_pb2.AccountOpened(account_id="a"), "account/a", 1, 0)
-    assert keys_of(VIEW, [FoldEntry(1, opened)]) == ({}, [])
+    opened = at(1, "a", account_pb2.AccountOpened(account_id="a"))
+    assert keys_of(VIEW, [opened]) == ({}, [])
 
 
 def test_a_deleted_row_is_none_and_is_made_anew_by_the_next_event() -> None:

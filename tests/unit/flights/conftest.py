@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 
 from devstack.flights_data import flight_commands
 from domains.flights.flight import FLIGHT
+from eventspine.domain.given import happened
 from eventspine.domain.view import ViewEvent
 
 
@@ -30,10 +31,11 @@ def sample_commands(sample_file: Path) -> list[Message]:
 @pytest.fixture(scope="session")
 def sample_events(sample_commands: list[Message]) -> list[ViewEvent]:
     streams: defaultdict[str, list[Message]] = defaultdict(list)
-    events = []
+    events: list[ViewEvent] = []
     for command in sample_commands:
         history = streams[command.flight_id]
         for event in FLIGHT.decide(FLIGHT.fold(history), command):
             history.append(event)
-            events.append(ViewEvent(event, f"flight/{command.flight_id}", len(history), 0))
+            stream = f"flight/{command.flight_id}"
+            events += happened(stream, event, first_version=len(history))
     return events
