@@ -7,7 +7,9 @@ from bank.v1 import account_pb2 as account
 from eventspine.storage.connect import Backend
 from eventspine.storage.progress import build_id
 from eventspine.storage.records import ProgressChange, RowChange
-from tests.processor.platform import Platform, eventually, with_failing_views
+from processor_svc.rows import BuildRows
+from processor_svc.turn import Projector, Stride
+from tests.processor.platform import NOW_US, Platform, eventually, with_failing_views
 from tests.processor.views import BALANCE, TOTALS, declarations
 
 POISON = 666
@@ -199,3 +201,33 @@ async def test_a_build_without_its_code_serves_what_it_has_and_does_not_move(
 
 async def _true(value: bool) -> bool:
     return value
+
+
+async def test_builds_folded_together_part_where_one_fails_and_no_page_is_lost_or_twice(
+    platform: Platform,
+) -> None:
+    amounts = [1, 2, POISON, 4, 5, 6, 7]
+    for place, amount in enumerate(amounts * 3):
+        await platform.deposit(f"a{place % 4}", amount)
+    await platform.projected()
+    await platform.projected(TOTALS)
+    platform.poison.amounts.add(POISON)
+    backend, views = platform.backend, platform.declarations.views
+    builds = [
+        BuildRows(build_id(name, 9), 0, views[name].versions[1], now_us=lambda: NOW_US)
+        for name in (TOTALS, BALANCE)
+    ]
+    projector = Projector(0, platform.tail, backend.views, backend.registry, backend.bus)
+    # The third event fails in the second page of the first stride, the 17th in the second stride.
+    for reached in (10, 20, 21):
+        await projector.turn(builds, Stride(read_entries_max=2, entries_max=10, rows_max=100))
+        assert [rows.progress for rows in builds] == [reached] * 2
+    assert await platform.rows(TOTALS, number=9) == await platform.rows(TOTALS, number=1)
+    balances = [await platform.row(f"a{number}", number=9) for number in range(4)]
+    assert [row and row.balance_cents for row in balances] == [14, 8, None, 18]
+    parked = await backend.registry.parked(build_id(BALANCE, 9))
+    assert {one.stream: one.waiting for one in parked} == {
+        "account/a0": (17, 21),
+        "account/a1": (10, 14, 18),
+        "account/a2": (3, 7, 11, 15, 19),
+    }
