@@ -24,10 +24,15 @@ class Follower:
 
     async def run(self) -> None:
         """Follows until it is cancelled."""
-        tail, partition = self._projector.tail, self._projector.partition
         while True:
-            place = min((rows.reached for rows in self._builds), default=tail.end(partition))
-            if await tail.wait(partition, place, IDLE_SECONDS):
-                self._builds = [rows for rows in self._builds if rows.active]
-                for group in by_place(self._builds):
-                    await self._projector.turn(group, LIVE)
+            await self._news()
+            self._builds = [rows for rows in self._builds if rows.active]
+            for group in by_place(self._builds):
+                await self._projector.turn(group, LIVE)
+
+    async def _news(self) -> None:
+        """Waits until the log goes on behind a build that does not rest, or a rest is over."""
+        tail, partition = self._projector.tail, self._projector.partition
+        left = {rows: rows.rest.left for rows in self._builds}
+        place = min((rows.reached for rows in left if not left[rows]), default=tail.end(partition))
+        await tail.wait(partition, place, min([IDLE_SECONDS, *filter(None, left.values())]))

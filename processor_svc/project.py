@@ -40,9 +40,10 @@ from processor_svc.builds import (
 )
 from processor_svc.follow import Follower
 from processor_svc.rebuild import HISTORY, catch_up
+from processor_svc.rest import Rest
 from processor_svc.rows import BuildRows
 from processor_svc.share import LOOK_SECONDS, Share
-from processor_svc.turn import WAIT_SECONDS_MAX, WAIT_SECONDS_MIN, Projector
+from processor_svc.turn import Projector
 
 _log = logging.getLogger("eventspine.project")
 
@@ -360,7 +361,7 @@ class Processor:
         """Makes a build ready as soon as it has caught up in the partitions of all processes."""
         view, _, number = name.rpartition("@")
         ends = self._tail.ends
-        seconds = WAIT_SECONDS_MIN
+        rest = Rest()
         while self._builds.get(name):
             try:
                 progress = await self._backend.views.progress(name)
@@ -369,8 +370,7 @@ class Processor:
                     return
             except (StoreUnavailableError, OutcomeUnknownError) as error:
                 _log.warning("%s is ready, but that cannot be kept yet: %s", name, error)
-            await asyncio.sleep(seconds)
-            seconds = min(seconds * 2, WAIT_SECONDS_MAX)
+            await asyncio.sleep(rest.begin())
 
     def _lock(self, view: str) -> asyncio.Lock:
         return self._views.setdefault(view, asyncio.Lock())

@@ -5,8 +5,10 @@ saves, so a row that ten events touch is written once. Builds at the same place 
 share each decoded event. When a build has reached the end of the log it joins those that follow it.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
 
+from processor_svc.rest import until_one_goes_on
 from processor_svc.rows import BuildRows
 from processor_svc.turn import Projector, Stride, by_place
 
@@ -36,3 +38,4 @@ async def catch_up(
         for rows in [rows for rows in behind if rows.opened and rows.reached >= end]:
             behind.remove(rows)
             joined(rows)
+        await asyncio.sleep(until_one_goes_on(rows.rest for rows in behind))

@@ -19,6 +19,7 @@ from eventspine.storage.ports import ViewRegistry, ViewStore
 from eventspine.storage.records import Parked, PartialRow, ViewBatch
 from processor_svc.decode import Decoded, classes_of
 from processor_svc.one_pass import Pass
+from processor_svc.rest import Rest
 from processor_svc.row_cache import RowCache
 
 ROWS_MAX = 50_000
@@ -79,6 +80,7 @@ class BuildRows:
             comparison or for good.
         watched: Whether changes of rows are published; not for a build that never served yet.
         lock: Held during a turn, and by whoever takes the rows out.
+        rest: Begun when a turn could not be taken to its end.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class BuildRows:
         self.active = True
         self.watched = True
         self.lock = asyncio.Lock()
+        self.rest = Rest()
         self._classes = classes_of([view])
         self._now_us = now_us
         self._rows_max = rows_max

@@ -19,6 +19,7 @@ from eventspine.storage.records import LogEntry
 from eventspine.storage.tail import LogTail
 from eventspine.v1.record_pb2 import EventRecord
 from processor_svc.positions import Bounds, Positions
+from processor_svc.rest import Rest
 
 _log = logging.getLogger("eventspine.sequence")
 
@@ -30,12 +31,6 @@ EXTEND_ENTRIES_MAX = 500
 
 EXTEND_BYTES_MAX = 4 * 1024 * 1024
 """How large the records of one write are together; a single larger one goes alone."""
-
-WAIT_SECONDS_MIN = 0.05
-"""How long to wait before a store that is down is asked again; doubles up to the maximum."""
-
-WAIT_SECONDS_MAX = 5.0
-"""How long to wait at most before a store that is down is asked again."""
 
 READ_MAX = 500
 """How many records of a stream are read at once to fill a gap."""
@@ -105,18 +100,19 @@ class Sequencer:
                     self._lanes.pop(given_up)
 
     async def _until_done(self, partition: int, entries: Sequence[LogEntry]) -> None:
-        seconds = WAIT_SECONDS_MIN
+        rest = Rest()
         while True:
             try:
                 return await self.sequence(partition, entries)
             except (StoreUnavailableError, OutcomeUnknownError) as error:
-                _log.warning("partition %d waits %.2f s: %s", partition, seconds, error)
+                _log.warning(
+                    "partition %d cannot go on for now, trying again: %s", partition, error
+                )
             except Exception:
                 # A defect: it is shown each time, and no record is left out because of it.
                 _log.exception("partition %d cannot be sequenced, trying again", partition)
             self._lanes.pop(partition, None)
-            await asyncio.sleep(seconds)
-            seconds = min(seconds * 2, WAIT_SECONDS_MAX)
+            await asyncio.sleep(rest.begin())
 
     async def sequence(self, partition: int, entries: Sequence[LogEntry]) -> None:
         """Puts what is new of a batch into the log and publishes it. Safe to repeat.

@@ -3,13 +3,14 @@
 A turn reads what is new in one partition, decodes it once for all builds that stand at the same
 place, folds it in memory, saves rows and progress as one, and only then tells those who watch. When
 the store is down nothing is parked and nothing is skipped: what was not saved is forgotten, and the
-turn is taken again from the place that is.
+turn is taken again from the place that is, after a rest.
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from enum import Enum, auto
 from typing import NamedTuple
 
 from eventspine.domain.fold import Touched
@@ -27,12 +28,6 @@ from processor_svc.one_pass import fold_page
 from processor_svc.rows import BuildRows
 
 _log = logging.getLogger("eventspine.project")
-
-WAIT_SECONDS_MIN = 0.05
-"""How long to wait before a store that is down is asked again; doubles up to the maximum."""
-
-WAIT_SECONDS_MAX = 5.0
-"""How long to wait at most before a store that is down is asked again."""
 
 
 CAREFUL_ENTRIES_MAX = 2_000
@@ -70,6 +65,15 @@ class Page(NamedTuple):
         return self.after + len(self.records)
 
 
+class _Outcome(Enum):
+    """What became of a turn: all was saved; or nothing, for one of three reasons."""
+
+    TAKEN = auto()
+    MOVED = auto()
+    REFUSED = auto()
+    DEFECT = auto()
+
+
 async def _nothing() -> None:
     """Has nothing to look at."""
 
@@ -104,42 +108,47 @@ class Projector:
         self._registry = registry
         self._bus = bus
         self._unpublished: dict[str, list[BusMessage]] = {}
-        self._seconds = WAIT_SECONDS_MIN
 
     async def turn(self, builds: Sequence[BuildRows], stride: Stride) -> None:
-        """Folds and saves what is new, at most one stride, waiting out a store that is down.
+        """Folds and saves what is new, at most one stride; what cannot go on rests.
 
-        Builds that are not active are left out, and those at another place than the first one.
+        Builds that are not active or rest are left out, and those at another place than the first.
         """
-        alone: list[list[BuildRows]] = []
-        moved = False
         async with _held(builds):
-            active = [rows for rows in builds if rows.active]
-            try:
-                await self._open_all(active)
-                together = [rows for rows in active if rows.reached == active[0].reached]
-                if together:
-                    await self.advance(together, stride, through=self.tail.end(self.partition))
-                self._seconds = WAIT_SECONDS_MIN
-                return
-            except ProgressMovedError:
-                _log.warning("%s moved without us, reading again", _names(active))
-                moved = True
-            except (StoreUnavailableError, OutcomeUnknownError) as error:
-                _log.warning("%s wait %.2f s: %s", _names(active), self._seconds, error)
-            except Exception:
-                # A defect: it is shown each time, and no event is left out because of it.
-                _log.exception("%s cannot go on, trying again", _names(active))
-                alone = [[rows] for rows in active] if len(active) > 1 else []
-            for rows in active:
-                rows.forget()
-        if moved:
+            active = [rows for rows in builds if rows.active and not rows.rest.left]
+            outcome = await self._taken(active, stride)
+        if outcome is _Outcome.MOVED:
             await self._moved()
-        # One build's defect must not hold up the others that are folded with it.
-        for one in alone:
-            await self.turn(one, stride)
-        await asyncio.sleep(self._seconds)
-        self._seconds = min(self._seconds * 2, WAIT_SECONDS_MAX)
+        elif outcome is _Outcome.DEFECT and len(active) > 1:
+            # One build's defect must not hold up the others that are folded with it.
+            for rows in active:
+                await self.turn([rows], stride)
+
+    async def _taken(self, builds: Sequence[BuildRows], stride: Stride) -> "_Outcome":
+        """Takes a turn with builds that are held; what was not saved is forgotten."""
+        try:
+            await self._open_all(builds)
+            together = [rows for rows in builds if rows.reached == builds[0].reached]
+            if together:
+                await self.advance(together, stride, through=self.tail.end(self.partition))
+            for rows in builds:
+                rows.rest.over()
+            return _Outcome.TAKEN
+        except ProgressMovedError:
+            _log.warning("%s moved without us, reading again", _names(builds))
+            outcome = _Outcome.MOVED
+        except (StoreUnavailableError, OutcomeUnknownError) as error:
+            _log.warning("%s cannot go on for now, trying again: %s", _names(builds), error)
+            outcome = _Outcome.REFUSED
+        except Exception:
+            # It is shown each time, and no event is left out because of it.
+            _log.exception("%s cannot go on, trying again", _names(builds))
+            outcome = _Outcome.DEFECT
+        for rows in builds:
+            rows.forget()
+            if outcome is not _Outcome.DEFECT or len(builds) == 1:
+                rows.rest.begin()
+        return outcome
 
     async def _open_all(self, builds: Iterable[BuildRows]) -> None:
         for rows in [rows for rows in builds if not rows.opened]:

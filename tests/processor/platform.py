@@ -192,6 +192,7 @@ class FailingViews:
         self.lose_next_answer = False
         self.defect = ""
         self.refused = 0
+        self.defects = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._views, name)
@@ -203,6 +204,7 @@ class FailingViews:
     async def save(self, batches: Sequence[ViewBatch]) -> None:
         self._check()
         if any(batch.build_id == self.defect for batch in batches):
+            self.defects += 1
             raise RuntimeError("a defect")
         await self._views.save(batches)
         if self.lose_next_answer:

@@ -1,12 +1,15 @@
 """Step 6 on every backend: what is stored is folded into rows, whatever happens meanwhile."""
 
 import asyncio
+import math
+import time
 from contextlib import aclosing
 
 from bank.v1 import account_pb2 as account
 from eventspine.storage.connect import Backend
 from eventspine.storage.progress import build_id
 from eventspine.storage.records import ProgressChange, RowChange
+from processor_svc.rest import REST_SECONDS_MAX, REST_SECONDS_MIN
 from processor_svc.rows import BuildRows
 from processor_svc.turn import Projector, Stride
 from tests.processor.platform import NOW_US, Platform, eventually, with_failing_views
@@ -148,6 +151,29 @@ async def test_a_defect_of_one_build_does_not_hold_up_the_others(backend: Backen
     views.defect = ""
     await platform.projected()
     assert await platform.balance("ann") == 100
+    await platform.stop()
+
+
+async def test_a_build_with_a_defect_rests_longer_each_time_while_the_others_follow(
+    backend: Backend,
+) -> None:
+    failing, views = with_failing_views(backend)
+    platform = Platform(failing)
+    await platform.start()
+    await platform.deposit("ann", 100)
+    await platform.projected()
+    views.defect = build_id(BALANCE, 1)
+    began = time.monotonic()
+    for _ in range(40):
+        await platform.deposit("bob", 1)
+        await platform.projected(TOTALS)
+    # The rests are 0.05, 0.1, 0.2 s and so on, up to 5 s, however often there is something new. The
+    # first failure was one of the builds together.
+    rested = time.monotonic() - began
+    assert views.defects <= 3 + math.log2(rested / REST_SECONDS_MIN + 1) + rested / REST_SECONDS_MAX
+    views.defect = ""
+    await platform.projected()
+    assert await platform.balance("bob") == 40
     await platform.stop()
 
 
