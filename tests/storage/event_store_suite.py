@@ -68,6 +68,17 @@ class EventStoreSuite:
         assert await store.command(STREAM, "c2") is None
         assert await store.command(STREAM, "c1") == first.commands[0]
 
+    async def test_an_append_without_commands_has_the_same_verdicts(
+        self, store: EventStore
+    ) -> None:
+        first = append_of(STREAM, 0, "c1")._replace(commands=())
+        other = append_of(STREAM, 0, "c2")._replace(commands=())
+        ahead = append_of(STREAM, 2, "c3")._replace(commands=())
+        await stored(store, [first])
+        assert await store.append([other]) == [Conflict(Head(1, first.chain))]
+        assert await store.append([ahead]) == [Conflict(Head(1, first.chain))]
+        assert await store.commands() == []
+
     async def test_an_append_beyond_the_end_is_refused(self, store: EventStore) -> None:
         assert await store.append([append_of(STREAM, 3, "c1")]) == [Conflict(Head(0, GENESIS))]
         await stored(store, [append_of(STREAM, 0, "c2")])

@@ -75,6 +75,9 @@ class Appender:
         verdict = await self._session.decide(*self._batch(append, number, begins=begins))
         if verdict.applied:
             return Stored(None)
+        if not append.commands:
+            # Only what was in a condition is shown: the head's version, and not its chain.
+            return await self._refused(append)
         head = _head_of(verdict)
         if head is not None and self._buckets.number(head.version) > number:
             # The stream goes on in other buckets, which may know one of the commands.
