@@ -1,4 +1,4 @@
-"""Restores a backup into an empty keyspace, and what the bus still holds behind it."""
+"""Restores a backup into a keyspace, and what the bus still holds behind it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -38,11 +38,11 @@ class RestoredStack(NamedTuple):
 
 
 async def restore_stack(folder: Path, settings: StackSettings, *, recover: bool) -> RestoredStack:
-    """Restores a backup into a keyspace without events, and makes the topics empty.
+    """Restores a backup into a keyspace where its tenant has no events, and empties its topics.
 
     The whole backup is checked before anything is touched. Running services notice that the store
     is another one, and begin again; their processors build the views anew. A restore that fails
-    later leaves a keyspace that no service opens; drop it, and restore again.
+    later leaves a tenant whose store no service opens; restore again into a new keyspace.
 
     Args:
         folder: Where the backup is.
@@ -53,8 +53,9 @@ async def restore_stack(folder: Path, settings: StackSettings, *, recover: bool)
         NoBackupError: The folder holds no finished backup. Nothing was touched.
         DamagedBackupError: Names the segment and record. Nothing was touched.
         UnfitBackupError: The backup is of another tenant. Nothing was touched.
-        NotEmptyError: The keyspace has events. Nothing was changed.
+        NotEmptyError: The tenant has events there. Nothing was changed.
         StackSetupError: Cassandra cannot be reached, or the keyspace is otherwise.
+        RestoreOrderError: Another process restores the same tenant; the keyspace holds a part.
         StoreUnavailableError: Cassandra or Kafka cannot answer; the keyspace may hold a part.
     """
     checked = check_backup(folder)
@@ -72,10 +73,11 @@ async def restore_stack(folder: Path, settings: StackSettings, *, recover: bool)
     async with loading(settings) as loader:
         commands = await _load(loader, folder, checked, found)
         with progress_bar("verifying streams", loader.streams) as bar:
-            streams = await loader.verify(bar.advance)
+            await loader.verify(bar.advance)
         await asyncio.to_thread(remove_topics, bus, CHANNELS)
         await loader.finish({**manifest.ancestors, manifest.store_id: found.ends})
-    return RestoredStack(sum(manifest.ends), streams, commands, len(found.entries), found.unfit)
+    later, unfit = len(found.entries), found.unfit
+    return RestoredStack(sum(manifest.ends), loader.streams, commands, later, unfit)
 
 
 async def _load(loader: CassandraLoader, folder: Path, checked: Checked, found: Recovered) -> int:

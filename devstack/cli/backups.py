@@ -170,7 +170,7 @@ def _failures() -> Iterator[None]:
     except (DamagedBackupError, NoBackupError, UnfitBackupError, errors.NotEmptyError) as error:
         stop(str(error), EXIT_FOUND)
     except (errors.RestoreOrderError, errors.ChainBrokenError) as error:
-        stop(f"the backup is damaged: {error}", EXIT_FOUND)
+        stop(f"cannot restore: {error}", EXIT_FOUND)
     except (
         errors.StackSetupError,
         errors.BusSetupError,

@@ -1,7 +1,9 @@
 """The tables of events, snapshots and of the store itself; promise: all that is said of them."""
 
 STORE_TABLES = (
-    # One row: what is fixed when the keyspace is made.
+    # The row `store`: what is fixed when the keyspace is made, and the id that those of its tenants
+    # follow from. A row `tenant/<tenant>` for each tenant whose events were restored: the id of its
+    # store from then on, and nothing else.
     """CREATE TABLE IF NOT EXISTS {keyspace}.store (
         only text PRIMARY KEY,
         store_id text,
@@ -9,7 +11,8 @@ STORE_TABLES = (
         events_per_bucket int,
         consistency text
     )""",
-    # The stores that this one was restored from, each with the ends of its log partitions.
+    # The stores that a tenant's was restored from, each with the ends of its log partitions; `only`
+    # is the name of the tenant's row.
     """CREATE TABLE IF NOT EXISTS {keyspace}.ancestors (
         only text,
         store_id text,
@@ -20,7 +23,7 @@ STORE_TABLES = (
 """The identity of the store."""
 
 RESTORING = ("ALTER TABLE {keyspace}.store ADD IF NOT EXISTS restoring boolean",)
-"""True from the first to the last step of a restore; null otherwise."""
+"""Of a tenant's row: true from the first to the last step of a restore; null otherwise."""
 
 EVENT_TABLES = (
     # Written by conditional batches only: a plain write to one of these cells, whatever its

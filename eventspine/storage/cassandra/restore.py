@@ -1,8 +1,9 @@
-"""Loads a backup into an empty keyspace; promise: all of it as it was, or it is refused.
+"""Loads a backup into a keyspace; promise: all of it as it was, or it is refused.
 
-From the first step to the last the keyspace is marked, and it has an id that no process knows: a
-service opens it only when all is there. Events go in as appends do, so that each version is checked
-against the one before; the log is extended as a sequencer does it.
+The backup's tenant may have no events there; other tenants may, and notice nothing. From the first
+step to the last the tenant is marked, and its store has an id that no process knows: a service
+opens it only when all is there. Events go in as appends do, so that each version is checked against
+the one before; the log is extended as a sequencer does it.
 """
 
 import asyncio
@@ -15,13 +16,14 @@ from operator import attrgetter
 from eventspine.storage.cassandra.events import CassandraEventStore
 from eventspine.storage.cassandra.log import CassandraEventLog
 from eventspine.storage.cassandra.positions import CassandraPositions
-from eventspine.storage.cassandra.store import CassandraStore
+from eventspine.storage.cassandra.store import CassandraStore, tenant_row, tenant_words
 from eventspine.storage.codec import verify
 from eventspine.storage.errors import NotEmptyError, RestoreOrderError
 from eventspine.storage.records import (
     GENESIS,
     Append,
     CommandRow,
+    Conflict,
     Head,
     LogEntry,
     NewRecord,
@@ -39,12 +41,11 @@ EXTEND_ENTRIES = 500
 
 READ_RECORDS = 500
 
-_ONLY = "store"
 _CHAIN_HASH_BYTES = 32
 
 
 class CassandraLoader:
-    """Fills an empty keyspace: `records` and `commands`, then `verify`, then `finish`.
+    """Fills a keyspace for a tenant: `records` and `commands`, then `verify`, then `finish`.
 
     Attributes:
         partitions: How many log partitions it has.
@@ -54,6 +55,8 @@ class CassandraLoader:
         """Uses an open keyspace, which others close; `loading` is the way to one."""
         self.partitions = store.partitions
         self._session = store.session
+        self._tenant = store.tenant
+        self._store_id = secrets.token_hex(16)
         self._events = CassandraEventStore(store)
         self._positions = CassandraPositions(store)
         self._log = CassandraEventLog(store, self._positions)
@@ -61,20 +64,31 @@ class CassandraLoader:
         self._heads: dict[str, Head] = {}
 
     async def begin(self) -> None:
-        """Marks the keyspace as being restored.
+        """Marks the tenant as being restored.
 
         Raises:
-            NotEmptyError: It has events or entries of the log. Nothing was changed.
-            StoreUnavailableError: Nothing was changed, or only the mark was made.
+            NotEmptyError: It has events or entries of the log, or another restore has just begun.
+                Nothing was changed.
+            StoreUnavailableError: Nothing was changed.
+            OutcomeUnknownError: Nothing was changed, or only the mark was made.
         """
         if await self._events.heads(limit=1) or any(await self._log.ends()):
             raise NotEmptyError(
-                "the keyspace has events; restore into a new one, or drop it first, also where a"
-                " restore was cut off"
+                f"{tenant_words(self._tenant)} has events in keyspace {self._session.keyspace};"
+                " restore into a new keyspace, also where a restore was cut off, or drop this one"
+                " first, unless other tenants have their events in it"
             )
-        table = self._session.table("store")
-        mark = f"UPDATE {table} SET restoring = true, store_id = ? WHERE only = ? IF EXISTS"
-        await self._session.decide((mark, (secrets.token_hex(16), _ONLY)))
+        table, row = self._session.table("store"), tenant_row(self._tenant)
+        rows = await self._session.read(f"SELECT store_id FROM {table} WHERE only = ?", (row,))
+        # In the place of an earlier one, which was cut off, and of that one alone: null for none.
+        mark = f"UPDATE {table} SET store_id = ?, restoring = ? WHERE only = ? IF store_id = ?"
+        earlier = rows[0][0] if rows else None
+        verdict = await self._session.decide((mark, (self._store_id, True, row, earlier)))
+        if not verdict.applied:
+            raise NotEmptyError(
+                f"{tenant_words(self._tenant)} is being restored into keyspace"
+                f" {self._session.keyspace} by another process; wait for its end"
+            )
 
     async def records(self, entries: Sequence[LogEntry]) -> None:
         """Stores records and puts them into the log.
@@ -111,8 +125,8 @@ class CassandraLoader:
         """How many streams were loaded."""
         return len(self._heads)
 
-    async def verify(self, advance: Callable[[int], None]) -> int:
-        """Reads every stream, and recomputes its chain; returns how many streams there are.
+    async def verify(self, advance: Callable[[int], None]) -> None:
+        """Reads every stream, recomputes its chain, and looks that there is no other stream.
 
         Args:
             advance: Told how many more were read, again and again.
@@ -127,33 +141,42 @@ class CassandraLoader:
             some = streams[first : first + APPEND_RECORDS]
             await asyncio.gather(*[self._verify(stream) for stream in some])
             advance(len(some))
-        found = [head for head in await self._all_heads()]
+        found = await self._all_heads()
         if sorted(found) != sorted(streams):
             raise RestoreOrderError(
                 f"{len(streams)} streams were loaded, and {len(found)} are there"
             )
-        return len(streams)
 
     async def finish(self, ancestors: Mapping[str, tuple[int, ...]]) -> None:
-        """Notes the stores that the events come from, and lets services open the keyspace.
+        """Notes the stores that the events come from, and lets services open the store.
 
         Args:
             ancestors: By store id, the ends of the log partitions up to which this store has the
                 same events.
 
         Raises:
-            StoreUnavailableError: The keyspace stays marked.
+            RestoreOrderError: Another restore has begun meanwhile. The tenant stays marked.
+            StoreUnavailableError: The tenant stays marked.
             OutcomeUnknownError: The same, perhaps.
         """
         await self._positions.flush()
+        row = tenant_row(self._tenant)
         insert = (
             f"INSERT INTO {self._session.table('ancestors')} (only, store_id, ends)"
             " VALUES (?, ?, ?)"
         )
         for store_id, ends in ancestors.items():
-            await self._session.write((insert, (_ONLY, store_id, list(ends))))
-        unmark = f"UPDATE {self._session.table('store')} SET restoring = ? WHERE only = ? IF EXISTS"
-        await self._session.decide((unmark, (None, _ONLY)))
+            await self._session.write((insert, (row, store_id, list(ends))))
+        unmark = (
+            f"UPDATE {self._session.table('store')} SET restoring = ? WHERE only = ?"
+            " IF store_id = ?"
+        )
+        verdict = await self._session.decide((unmark, (None, row, self._store_id)))
+        if not verdict.applied:
+            raise RestoreOrderError(
+                f"another restore of {tenant_words(self._tenant)} has begun meanwhile; let one"
+                " process restore into a new keyspace"
+            )
 
     async def close(self) -> None:
         """Ends what it has begun."""
@@ -179,8 +202,16 @@ class CassandraLoader:
 
     async def _stored(self, append: Append) -> None:
         (outcome,) = await self._events.append([append])
-        if not isinstance(outcome, Stored):
-            raise RestoreOrderError(f"stream {append.stream} cannot be loaded: {outcome}")
+        if isinstance(outcome, Stored):
+            return
+        if isinstance(outcome, Conflict):
+            why = (
+                f"it is at version {outcome.actual.version} where {append.expected_version} is due;"
+                " another process writes to it"
+            )
+        else:
+            why = f"command {outcome.command.command_id} comes twice"
+        raise RestoreOrderError(f"stream {append.stream} cannot be loaded: {why}")
 
     async def _extend(self, partition: int, entries: Sequence[LogEntry]) -> None:
         for first in range(0, len(entries), EXTEND_ENTRIES):
@@ -219,7 +250,7 @@ async def loading(settings: StackSettings) -> AsyncIterator[CassandraLoader]:
         settings: Which one; `partitions` are those of the backup.
 
     Raises:
-        NotEmptyError: It has events. Nothing was changed.
+        NotEmptyError: The tenant has events in it. Nothing was changed.
         StackSetupError: Cassandra cannot be reached, or the keyspace is otherwise.
         StoreUnavailableError: Cassandra cannot answer at the moment.
     """

@@ -1,11 +1,16 @@
 """What is fixed of a keyspace; promise: no process works on it with other numbers than its first.
 
-The store's id, how many log partitions it has, how long a stream's Cassandra partitions are, and at
-which consistency it is written are decided once, by the first process, in one conditional write.
+Its id, how many log partitions it has, how long a stream's Cassandra partitions are, and at which
+consistency it is written are decided once, by the first process, in one conditional write. To those
+who call, each tenant is a store of its own, with an id that follows from the keyspace's: the
+sequences of one say nothing of another's. A tenant whose events were restored has a new id from
+then on, and ancestors; its neighbours in the keyspace go on as before.
 """
 
+import hashlib
 import secrets
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from eventspine.storage.cassandra.durability import read_durability
 from eventspine.storage.cassandra.failures import StatementRefusedError
@@ -13,7 +18,12 @@ from eventspine.storage.cassandra.schema import prepare_schema
 from eventspine.storage.cassandra.session import CassandraSession
 from eventspine.storage.errors import StackSetupError, StoreUnavailableError
 from eventspine.storage.identity import StoreIdentity
-from eventspine.storage.stack import EVENTS_PER_BUCKET, LOG_PARTITIONS, StackSettings
+from eventspine.storage.stack import (
+    DEFAULT_TENANT,
+    EVENTS_PER_BUCKET,
+    LOG_PARTITIONS,
+    StackSettings,
+)
 
 _ONLY = "store"
 
@@ -52,10 +62,12 @@ class CassandraStore:
             replication = await prepare_schema(session, settings)
             durability = await read_durability(session, settings.consistency, replication)
             row = await _fixed(session, settings)
-            if row.restoring and not restoring:
+            state = await _state(session, settings.tenant)
+            if state.restoring and not restoring:
                 raise StackSetupError(
-                    f"keyspace {settings.keyspace} is being restored; start again when that is"
-                    " done, or drop it where the restore was cut off, and restore again"
+                    f"{tenant_words(settings.tenant)} in keyspace {settings.keyspace} is being"
+                    " restored; start again when that is done, or restore again where it was cut"
+                    " off, into a new keyspace"
                 )
             return cls(
                 session=session,
@@ -67,8 +79,8 @@ class CassandraStore:
                     location=f"{','.join(settings.contact_points)}/{settings.keyspace}",
                     durability=durability.words,
                     weaknesses=durability.weaknesses,
-                    store_id=row.store_id,
-                    ancestors=await _ancestors(session),
+                    store_id=state.store_id,
+                    ancestors=await _ancestors(session, settings.tenant),
                 ),
             )
         except BaseException:
@@ -76,35 +88,64 @@ class CassandraStore:
             raise
 
     async def is_current(self) -> bool:
-        """Tells whether the keyspace is still the one that was opened, as far as anybody can tell.
+        """Tells whether the store is still the one that was opened, as far as anybody can tell.
 
-        It is another one after a restore, also of the same name.
+        It is another one after a restore, also into a keyspace of the same name.
         """
-        cql = f"SELECT store_id, restoring FROM {self.session.table('store')} WHERE only = ?"
         try:
-            rows = await self.session.read(cql, (_ONLY,))
+            state = await _state(self.session, self.tenant)
         except (StoreUnavailableError, StatementRefusedError):
             return True
-        return not rows or (rows[0][0] == self.identity.store_id and not rows[0][1])
+        return state.store_id in ("", self.identity.store_id) and not state.restoring
 
     async def close(self) -> None:
         """Closes the connections. Calling it again is harmless."""
         await self.session.close()
 
 
+def tenant_row(tenant: str) -> str:
+    """Returns the name of the row that says what was restored for a tenant, if anything was."""
+    return f"tenant/{tenant}"
+
+
+def tenant_words(tenant: str) -> str:
+    """Names a tenant to people."""
+    return f"tenant {tenant or DEFAULT_TENANT}"
+
+
 @dataclass(frozen=True, slots=True)
 class _Fixed:
-    store_id: str
     partitions: int
     events_per_bucket: int
     consistency: str
-    restoring: bool | None
+
+
+class _State(NamedTuple):
+    """The store of a tenant: its id, empty where there is none, and whether it is all there."""
+
+    store_id: str
+    restoring: bool
+
+
+async def _state(session: CassandraSession, tenant: str) -> _State:
+    cql = f"SELECT only, store_id, restoring FROM {session.table('store')} WHERE only IN (?, ?)"
+    own = tenant_row(tenant)
+    rows = {only: rest for only, *rest in await session.read(cql, (_ONLY, own))}
+    if own in rows:
+        store_id, restoring = rows[own]
+        return _State(store_id, bool(restoring))
+    return _State(_derived(rows[_ONLY][0], tenant) if _ONLY in rows else "", False)
+
+
+def _derived(keyspace_id: str, tenant: str) -> str:
+    """Returns the store id of a tenant that was not restored: no two tenants have the same."""
+    return hashlib.sha256(f"{keyspace_id}/{tenant}".encode()).hexdigest()[: len(keyspace_id)]
 
 
 async def _fixed(session: CassandraSession, settings: StackSettings) -> _Fixed:
     """Reads the store's row, or writes it; the first process decides."""
     cql = (
-        "SELECT store_id, log_partitions, events_per_bucket, consistency, restoring"
+        "SELECT log_partitions, events_per_bucket, consistency"
         f" FROM {session.table('store')} WHERE only = ?"
     )
     rows = await session.read(cql, (_ONLY,))
@@ -149,8 +190,7 @@ def _compare(settings: StackSettings, name: str, wanted: object, found: object) 
         )
 
 
-async def _ancestors(session: CassandraSession) -> dict[str, tuple[int, ...]]:
-    rows = await session.read(
-        f"SELECT store_id, ends FROM {session.table('ancestors')} WHERE only = ?", (_ONLY,)
-    )
+async def _ancestors(session: CassandraSession, tenant: str) -> dict[str, tuple[int, ...]]:
+    cql = f"SELECT store_id, ends FROM {session.table('ancestors')} WHERE only = ?"
+    rows = await session.read(cql, (tenant_row(tenant),))
     return {store_id: tuple(ends) for store_id, ends in rows}

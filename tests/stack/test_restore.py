@@ -1,0 +1,130 @@
+"""A lost keyspace comes back from a backup and from Kafka, while its services go on running."""
+
+import asyncio
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import grpc
+import pytest
+
+from bank.v1 import account_pb2 as bank
+from bank.v1.views_pb2 import GetAccountBalanceRequest
+from bank.v1.views_pb2_grpc import AccountQueriesStub
+from devstack.backup.restore import UnfitBackupError
+from devstack.backup.restore_stack import restore_stack
+from devstack.backup.save import save
+from devstack.stack.services import Instances
+from eventspine.client.client import Client
+from eventspine.storage.errors import NotEmptyError
+from eventspine.storage.stack import StackSettings
+from eventspine.v1.admin_pb2 import ListViewsRequest, VerifyRequest
+from eventspine.v1.admin_pb2_grpc import AdminServiceStub
+from eventspine.v1.command_pb2 import CommandHeader
+from eventspine.v1.query_pb2 import STALE_POLICY_FAIL, QueryHeader
+from tests.stack.forking import Forking
+from tests.stack.platform import Ground, StackPlatform
+from tests.storage.cassandra_keyspace import drop
+
+ACCOUNTS = ("ann", "bob", "cid")
+TENANT = "lost"
+SECONDS = 120.0
+
+
+def opening(account: str) -> bank.OpenAccountRequest:
+    header = CommandHeader(command_id=f"open-{account}")
+    return bank.OpenAccountRequest(header=header, account_id=account, owner=account.title())
+
+
+def deposit(account: str, number: int) -> bank.DepositRequest:
+    header = CommandHeader(command_id=f"deposit-{account}-{number}")
+    return bank.DepositRequest(header=header, account_id=account, amount_cents=number)
+
+
+async def balance(client: Client, account: str, token: str) -> int:
+    """Returns a balance that shows at least what the token stands for."""
+    header = QueryHeader(token=token, stale_policy=STALE_POLICY_FAIL, max_wait={"seconds": 10})
+    request = GetAccountBalanceRequest(header=header, account_id=account)
+    answer = await AccountQueriesStub(client.channel).GetAccountBalance(request)
+    return answer.row.balance_cents
+
+
+def backed_up(address: str, folder: Path) -> None:
+    with grpc.insecure_channel(address) as channel:
+        save(AdminServiceStub(channel), folder)
+
+
+async def served_again(client: Client) -> None:
+    """Waits until the views are there and have all that is in the log."""
+    async with asyncio.timeout(SECONDS):
+        while True:
+            try:
+                answer = await client.execute(ListViewsRequest(), timeout_seconds=2.0)
+            except Exception:
+                await asyncio.sleep(0.2)
+                continue
+            if answer.views and not any(v.builds[-1].lag_events for v in answer.views if v.builds):
+                return
+            await asyncio.sleep(0.2)
+
+
+@pytest.mark.timeout(600)
+async def test_what_was_acknowledged_before_and_after_the_backup_comes_back(
+    forking: Forking, ground: Ground, tmp_path: Path
+) -> None:
+    settings = StackSettings(
+        contact_points=(ground.settings["EVENTSPINE_CONTACT_POINTS"],),
+        bootstrap_servers=(ground.kafka,),
+        keyspace=f"{ground.keyspace}_lost",
+        tenant=TENANT,
+        connect_timeout_seconds=60,
+        request_timeout_seconds=30,
+    )
+    platform = StackPlatform(
+        forking,
+        ground,
+        tmp_path,
+        tenant=TENANT,
+        settings={"EVENTSPINE_KEYSPACE": settings.keyspace},
+        instances=Instances(command=1, processor=1, query=1),
+    )
+    settings = replace(settings, topic_prefix=platform.topic_prefix)
+    folder = tmp_path / "backup"
+    async with platform, Client.connect(platform.address) as client:
+        for account in ACCOUNTS:
+            await client.execute(opening(account))
+            for number in range(1, 6):
+                last = await client.execute(deposit(account, number))
+            # A backup holds what is in the log.
+            assert await balance(client, account, last.result.token) == 15
+        await asyncio.to_thread(backed_up, platform.address, folder)
+        later = [await client.execute(deposit(account, 6)) for account in ACCOUNTS]
+        tokens = dict(zip(ACCOUNTS, [one.result.token for one in later], strict=True))
+        for account in ACCOUNTS:
+            assert await balance(client, account, tokens[account]) == 21
+
+        with pytest.raises(NotEmptyError, match=f"tenant {TENANT} has events in keyspace"):
+            await restore_stack(folder, settings, recover=True)
+        with pytest.raises(UnfitBackupError, match="the backup is of tenant 'lost'"):
+            await restore_stack(folder, replace(settings, tenant="other"), recover=True)
+
+        for process in platform.processes.values():
+            process.signal(signal.SIGSTOP)
+        await drop(settings)
+        restored = await restore_stack(folder, settings, recover=True)
+        for process in platform.processes.values():
+            process.signal(signal.SIGCONT)
+        assert restored == (18, 3, 18, 3, 0)
+
+        await served_again(client)
+        for account in ACCOUNTS:
+            assert await balance(client, account, tokens[account]) == 21
+            for number in (5, 6):
+                again = (await client.execute(deposit(account, number))).result
+                assert (again.replayed, again.last_version) == (True, number + 1)
+            new = (await client.execute(deposit(account, 7))).result
+            assert (new.replayed, new.last_version) == (False, 8)
+            assert await balance(client, account, new.token) == 28
+        *_, verified = [one async for one in client.read(VerifyRequest())]
+        assert (verified.streams, list(verified.breaks)) == (3, [])
+    await drop(settings)
