@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from eventspine.storage.cassandra.positions import CassandraPositions
+from eventspine.storage.cassandra.session import Row
 from eventspine.storage.cassandra.settle import SETTLE_SECONDS, settled
 from eventspine.storage.cassandra.statements import Part
 from eventspine.storage.cassandra.store import CassandraStore
@@ -72,10 +73,9 @@ class CassandraEventLog:
             " encoded) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         )
         self._head = f"SELECT DISTINCT head, last_batch FROM {log} WHERE {key}"
-        self._read = (
-            f"SELECT sequence, stream, version, type, encoded FROM {log}"
-            f" WHERE {key} AND sequence > ? LIMIT ?"
-        )
+        behind = f"FROM {log} WHERE {key} AND sequence > ? LIMIT ?"
+        self._read = f"SELECT sequence, stream, version, type, encoded {behind}"
+        self._read_encoded = f"SELECT sequence, encoded {behind}"
         self._hint = f"SELECT bucket FROM {hints} WHERE tenant = ? AND partition = ?"
         self._begin = (
             f"INSERT INTO {hints} (tenant, partition, bucket) VALUES (?, ?, ?) USING TIMESTAMP ?"
@@ -112,23 +112,15 @@ class CassandraEventLog:
 
     async def read(self, partition: int, *, after: int = 0, limit: int = 500) -> list[LogEntry]:
         """Reads entries above `after`; see the port."""
-        entries: list[LogEntry] = []
-        while after < _SEQUENCE_MAX and len(entries) < limit:
-            part = await self._part(partition, after, limit - len(entries))
-            entries += part
-            if not part:
-                break
-            after = part[-1].sequence
-            if len(entries) < limit and (after + 1) % self._per_bucket:
-                break
-        return entries
+        rows = await self._rows(self._read, partition, after, limit)
+        return [LogEntry(partition, *row) for row in rows]
 
     async def read_encoded(
         self, partition: int, *, after: int = 0, limit: int = 500
     ) -> list[bytes]:
         """Reads the records above `after`, encoded; see the port."""
-        # The other columns are what a hole is found by.
-        return [entry.encoded for entry in await self.read(partition, after=after, limit=limit)]
+        rows = await self._rows(self._read_encoded, partition, after, limit)
+        return [encoded for _, encoded in rows]
 
     async def ends(self) -> tuple[int, ...]:
         """Returns the last sequence of each partition; see the port."""
@@ -190,22 +182,35 @@ class CassandraEventLog:
                 return _End(bucket, head, head, batch)
             bucket += 1
 
-    async def _part(self, partition: int, after: int, limit: int) -> list[LogEntry]:
-        """Reads entries of one bucket, as many as one page may hold; none at the end."""
+    async def _rows(self, cql: str, partition: int, after: int, limit: int) -> list[Row]:
+        """Reads rows above `after`, bucket by bucket; the first column is the sequence."""
+        rows: list[Row] = []
+        while after < _SEQUENCE_MAX and len(rows) < limit:
+            part = await self._part(cql, partition, after, limit - len(rows))
+            rows += part
+            if not part:
+                break
+            after = part[-1][0]
+            if len(rows) < limit and (after + 1) % self._per_bucket:
+                break
+        return rows
+
+    async def _part(self, cql: str, partition: int, after: int, limit: int) -> list[Row]:
+        """Reads rows of one bucket; none at the end. The last column is the encoded record."""
         bucket = (after + 1) // self._per_bucket
         rows_max = max(1, min(limit, _PAGE_BYTES // self._record_bytes, _PAGE_ROWS_MAX))
         values = (self._tenant, partition, bucket, after, min(limit, self._per_bucket))
-        entries: list[LogEntry] = []
-        async for page in self._session.pages(self._read, values, rows_max=rows_max):
-            entries += [LogEntry(partition, *row) for row in page]
-        if entries:
-            self._record_bytes = 1 + sum([len(entry.encoded) for entry in entries]) // len(entries)
-            if entries[-1].sequence != after + len(entries):
+        rows: list[Row] = []
+        async for page in self._session.pages(cql, values, rows_max=rows_max):
+            rows += page
+        if rows:
+            self._record_bytes = 1 + sum([len(row[-1]) for row in rows]) // len(rows)
+            if rows[-1][0] != after + len(rows):
                 raise StoreUnavailableError(
                     f"partition {partition} of the log has a hole behind {after}",
                     cause="a replica lacks entries; run nodetool repair",
                 )
-        return entries
+        return rows
 
 
 def _by_bucket(entries: Sequence[LogEntry], per_bucket: int) -> list[Sequence[LogEntry]]:
