@@ -62,7 +62,8 @@ class StackPlatform:
         addresses: Where the services listen, by the kind of call.
         processes: The processes by name, such as `command_svc-1`.
         edge: Both tiers of Envoy, once it is entered.
-        keyspace: Its keyspace.
+        keyspace: The keyspace of the run, where its settings name no other.
+        settings: Of all its services, by their names in the environment.
         topic_prefix: What the names of its topics begin with.
     """
 
@@ -90,8 +91,8 @@ class StackPlatform:
             "EVENTSPINE_TOPIC_PREFIX": self.topic_prefix,
             "EVENTSPINE_DRAIN_SECONDS": "0",
         }
-        told = {**ground.settings, **own, **(settings or {})}
-        self._services = services(told, instances or Instances(), self._room)
+        self.settings = {**ground.settings, **own, **(settings or {})}
+        self._services = services(self.settings, instances or Instances(), self._room)
         self.addresses = self._services.addresses
 
     async def __aenter__(self) -> Self:
