@@ -41,7 +41,7 @@ from processor_svc.builds import (
 from processor_svc.follow import Follower
 from processor_svc.rebuild import HISTORY, catch_up
 from processor_svc.rest import Rest
-from processor_svc.rows import BuildRows
+from processor_svc.rows import BuildRows, TooManyParkedError
 from processor_svc.share import LOOK_SECONDS, Share
 from processor_svc.turn import Projector
 
@@ -170,7 +170,7 @@ class Processor:
         """Takes builds of a view out for as long as the context lasts; then they catch up again.
 
         Raises:
-            ViewStateError: Another process moved them meanwhile.
+            ViewStateError: Another process moved them meanwhile, or too many keys are parked.
             StoreUnavailableError: Their places cannot be read.
         """
         try:
@@ -184,6 +184,10 @@ class Processor:
             raise ViewStateError(
                 f"view {view} was folded by another process meanwhile ({error}); try again",
                 state="moved",
+            ) from error
+        except TooManyParkedError as error:
+            raise ViewStateError(
+                f"view {view} cannot be folded: {error}", state="parked"
             ) from error
         finally:
             self._look_now.set()

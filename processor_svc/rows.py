@@ -28,6 +28,9 @@ ROWS_MAX = 50_000
 NO_KEY = b""
 """The key under which events are parked whose own keys cannot be known."""
 
+PARKED_MAX = 100_000
+"""How many keys of a build and partition may be parked, at about 1 KB of memory each."""
+
 WAITING_MAX = 1_000
 """How many waiting events are remembered for a key; all are written when one is added."""
 
@@ -40,6 +43,10 @@ LOGGED_MAX = 100
 """How many parked keys of a build and partition are logged one by one; all are listed."""
 
 _log = logging.getLogger("eventspine.park")
+
+
+class TooManyParkedError(Exception):
+    """A build would have to park more keys than it may. Nothing since the last save was kept."""
 
 
 class Misfit(NamedTuple):
@@ -91,8 +98,18 @@ class BuildRows:
         *,
         now_us: Callable[[], int],
         rows_max: int = ROWS_MAX,
+        parked_max: int = PARKED_MAX,
     ) -> None:
-        """Starts without anything in memory; `open` finds out where the build is."""
+        """Starts without anything in memory; `open` finds out where the build is.
+
+        Args:
+            build_id: The build, `<view>@<number>`.
+            partition: The log partition.
+            view: The code that folds it.
+            now_us: The clock, for parked keys.
+            rows_max: How many rows stay in memory after they were saved.
+            parked_max: How many keys may be parked.
+        """
         self.build_id = build_id
         self.view = view
         self.partition = partition
@@ -106,6 +123,7 @@ class BuildRows:
         self._classes = classes_of([view])
         self._now_us = now_us
         self._rows_max = rows_max
+        self._parked_max = parked_max
         self._cache = RowCache(view.row)
         self._undone = False
         self._parked: dict[bytes, Parked] = {}
@@ -260,10 +278,21 @@ class BuildRows:
         }
 
     def park(self, key: bytes, misfit: Misfit) -> None:
-        """Parks a key with the event that cannot be folded into its row."""
+        """Parks a key with the event that cannot be folded into its row.
+
+        Raises:
+            TooManyParkedError: As many keys are parked as may be.
+        """
         if key in self._parked:
             self.wait(key, misfit.sequence)
             return
+        if len(self._parked) >= self._parked_max:
+            raise TooManyParkedError(
+                f"{self._parked_max:,} keys of partition {self.partition} are parked, and version"
+                f" {misfit.stream_version} of stream {misfit.stream} cannot be applied either:"
+                f" {misfit.error[:ERROR_CHARACTERS_MAX]}; mend the view's code, then let the parked"
+                " keys be tried again, or build the view anew and switch"
+            )
         if key != NO_KEY:
             self._parked_keys.add(decode_key(key))
         if len(self._parked) < LOGGED_MAX:

@@ -25,7 +25,7 @@ from eventspine.storage.records import ProgressChange, RowChange, ViewBatch
 from eventspine.storage.tail import LogTail
 from processor_svc.decode import classes_of, decode
 from processor_svc.one_pass import fold_page
-from processor_svc.rows import BuildRows
+from processor_svc.rows import BuildRows, TooManyParkedError
 
 _log = logging.getLogger("eventspine.project")
 
@@ -127,12 +127,7 @@ class Projector:
     async def _taken(self, builds: Sequence[BuildRows], stride: Stride) -> "_Outcome":
         """Takes a turn with builds that are held; what was not saved is forgotten."""
         try:
-            await self._open_all(builds)
-            together = [rows for rows in builds if rows.reached == builds[0].reached]
-            if together:
-                await self.advance(together, stride, through=self.tail.end(self.partition))
-            for rows in builds:
-                rows.rest.over()
+            await self._go_on(builds, stride)
             return _Outcome.TAKEN
         except ProgressMovedError:
             _log.warning("%s moved without us, reading again", _names(builds))
@@ -140,6 +135,10 @@ class Projector:
         except (StoreUnavailableError, OutcomeUnknownError) as error:
             _log.warning("%s cannot go on for now, trying again: %s", _names(builds), error)
             outcome = _Outcome.REFUSED
+        except TooManyParkedError as error:
+            if len(builds) == 1:
+                _log.error("%s stands still: %s", _names(builds), error)
+            outcome = _Outcome.DEFECT
         except Exception:
             # It is shown each time, and no event is left out because of it.
             _log.exception("%s cannot go on, trying again", _names(builds))
@@ -150,9 +149,14 @@ class Projector:
                 rows.rest.begin()
         return outcome
 
-    async def _open_all(self, builds: Iterable[BuildRows]) -> None:
+    async def _go_on(self, builds: Sequence[BuildRows], stride: Stride) -> None:
         for rows in [rows for rows in builds if not rows.opened]:
             await self.open(rows)
+        together = [rows for rows in builds if rows.reached == builds[0].reached]
+        if together:
+            await self.advance(together, stride, through=self.tail.end(self.partition))
+        for rows in builds:
+            rows.rest.over()
 
     async def open(self, rows: BuildRows) -> None:
         """Reads where a build is, and tells those who watch what was saved but not told.

@@ -1,9 +1,12 @@
 """Step 6 on every backend: what is stored is folded into rows, whatever happens meanwhile."""
 
 import asyncio
+import logging
 import math
 import time
 from contextlib import aclosing
+
+import pytest
 
 from bank.v1 import account_pb2 as account
 from eventspine.storage.connect import Backend
@@ -138,6 +141,39 @@ async def test_a_process_that_finds_what_another_saved_does_not_claim_to_have_to
             while ProgressChange(build_id(BALANCE, 1), 0, 2, after=1) not in told:
                 told += await anext(changes)
     assert ProgressChange(build_id(BALANCE, 1), 0, 1, after=1) in told
+
+
+async def test_a_build_that_would_park_too_many_keys_stands_still_alone(
+    platform: Platform, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("ann", "bob", "cid", "dan"):
+        await platform.deposit(name, POISON)
+    await platform.projected()
+    await platform.projected(TOTALS)
+    backend, views = platform.backend, platform.declarations.views
+    builds = [
+        BuildRows(
+            build_id(name, 9), 0, views[name].versions[1], now_us=lambda: NOW_US, parked_max=2
+        )
+        for name in (BALANCE, TOTALS)
+    ]
+    balances, totals = builds
+    projector = Projector(0, platform.tail, backend.views, backend.registry, backend.bus)
+    stride = Stride(read_entries_max=1, entries_max=2, rows_max=100)
+    platform.poison.amounts.add(POISON)
+    for reached in ([2, 2], [2, 4]):
+        await projector.turn(builds, stride)
+        assert [rows.progress for rows in builds] == reached
+    assert len(await backend.registry.parked(balances.build_id)) == 2
+    (told,) = [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR]
+    assert f"{balances.build_id} stands still: 2 keys of partition 0 are parked" in told
+    assert "version 1 of stream account/cid cannot be applied either: ValueError" in told
+    assert totals.rest.left == 0 < balances.rest.left
+    # With other code, or where keys were released, it goes on.
+    platform.poison.amounts.clear()
+    await asyncio.sleep(balances.rest.left)
+    await projector.turn([balances], stride)
+    assert balances.progress == 4
 
 
 async def test_a_defect_of_one_build_does_not_hold_up_the_others(backend: Backend) -> None:
