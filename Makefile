@@ -52,7 +52,7 @@ test-stack: $(VENV)/.ready ## Run the tests on real Cassandra and Kafka (needs J
 	$(BIN)/python -m devstack.stack fetch || echo "the tests on real servers will be skipped"
 	$(BIN)/python -m pytest -q -m "(stack or thorough) and not kills" $(STACK_TESTS)
 
-test-faults: $(VENV)/.ready ## Strike the real stack down under load, 40 times, and check that nothing is lost (FAULTS=n, SEED=n)
+test-faults: $(VENV)/.ready ## Strike the real stack down under load, 40 times, and a model of it 10,000 times (FAULTS=n, SEED=n)
 	FAULTS=$(FAULTS) SEED=$(SEED) $(BIN)/python -m pytest -q -s -m kills tests/faults
 
 drill: $(VENV)/.ready ## Lose a node, then a whole keyspace twice, and bring all of it back, timed

@@ -28,7 +28,7 @@ def test_no_seed_breaks_a_promise() -> None:
     assert failures(range(1, SEEDS + 1), cores=1) == []
 
 
-@pytest.mark.thorough
+@pytest.mark.kills
 @pytest.mark.timeout(3600)
 def test_ten_thousand_seeds_break_no_promise() -> None:
     assert failures(range(1_000_001, 1_000_001 + THOROUGH_SEEDS)) == []
