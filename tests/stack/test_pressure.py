@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import grpc
 import pytest
 from google.protobuf.empty_pb2 import Empty
 from grpc import aio
@@ -29,6 +30,7 @@ OVERLOAD_SECONDS = 60
 TIMES = 5
 GOODPUT_SHARE_MIN = 0.8
 CALL_SECONDS = 10.0
+UNANSWERED_SHARE_MAX = 0.01
 OVERLOADED = "ERROR_REASON_OVERLOADED"
 
 STALLED = 20
@@ -45,12 +47,14 @@ class Offered:
 
     Attributes:
         cents: What was acknowledged of each account.
+        unanswered: How many may be stored all the same: their time was up before an answer.
         refused: How many of the others ended for each reason, or with each code.
         without_retry: How many that were shed were not told when to come again.
     """
 
     def __init__(self, channel: aio.Channel) -> None:
         self.cents: Counter[str] = Counter()
+        self.unanswered: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.without_retry = 0
         self._commands = AccountCommandsStub(channel)
@@ -60,6 +64,17 @@ class Offered:
         for number in range(ACCOUNTS):
             await self._commands.OpenAccount(opening(f"pressed-{number}"), timeout=CALL_SECONDS)
             await asyncio.sleep(2 / RATE)
+
+    async def versions(self) -> dict[str, int]:
+        """Makes one deposit more on each account; returns how many events each then has."""
+        versions = {}
+        for number in range(ACCOUNTS):
+            name = f"pressed-{number}"
+            answer = await self._commands.Deposit(depositing(name, 1), timeout=CALL_SECONDS)
+            versions[name] = answer.result.last_version
+            self.cents[name] += 1
+            await asyncio.sleep(2 / RATE)
+        return versions
 
     async def offer(self, a_second: float, seconds: float) -> float:
         """Offers so many a second for so long; returns how many a second were acknowledged."""
@@ -75,6 +90,9 @@ class Offered:
             await self._commands.Deposit(depositing(account, 1), timeout=CALL_SECONDS)
         except aio.AioRpcError as failed:
             error = call_error(failed)
+            if failed.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                self.unanswered[account] += 1
+                return
             self.refused[error.reason or error.code.name] += 1
             self.without_retry += error.reason == OVERLOADED and not error.retry_seconds
         else:
@@ -98,12 +116,17 @@ async def test_five_times_what_is_let_through_is_shed_and_the_rest_goes_on(
         assert set(offered.refused) <= {OVERLOADED, "ERROR_REASON_STREAM_VERSION_CONFLICT"}
         assert offered.refused[OVERLOADED] > OVERLOAD_SECONDS * GATEWAYS * RATE
         assert offered.without_retry == 0
+        # On a machine that stands still for a moment some are answered too late.
+        unanswered = offered.unanswered.total()
+        assert unanswered <= UNANSWERED_SHARE_MAX * OVERLOAD_SECONDS * GATEWAYS * RATE
         # What was refused is not there, and what was acknowledged is.
+        versions = await offered.versions()
+        for name, version in versions.items():
+            assert 0 <= version - 1 - offered.cents[name] <= offered.unanswered[name]
         reader = User(channel).subscribe(beginning=Empty(), filter={"categories": ["account"]})
-        records = await reader.taken(ACCOUNTS + offered.cents.total())
+        records = await reader.taken(sum(versions.values()))
         reader.leave()
-        deposits = Counter(one.stream.removeprefix("account/") for one in records)
-        assert deposits == {name: 1 + cents for name, cents in offered.cents.items()}
+        assert Counter(one.stream.removeprefix("account/") for one in records) == versions
 
 
 @pytest.mark.timeout(600)
