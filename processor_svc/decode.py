@@ -14,6 +14,9 @@ from eventspine.domain.view import View, ViewEvent
 from eventspine.storage.records import LogEntry
 from eventspine.v1.record_pb2 import EventRecord
 
+Parsers = Mapping[str, Callable[[bytes], Any]]
+"""What decodes the payload of an event, by full name."""
+
 
 class Broken(NamedTuple):
     """An entry that cannot be decoded, and why, for people."""
@@ -55,10 +58,6 @@ def decode(entries: Sequence[LogEntry], classes: Mapping[str, type[Message]]) ->
             if event is not None:
                 events.append(FoldEntry(entry.sequence, event))
     return Decoded(events, broken)
-
-
-Parsers = Mapping[str, Callable[[bytes], Any]]
-"""What decodes the payload of an event, by full name."""
 
 
 def parsers_of(classes: Mapping[str, type[Message]]) -> Parsers:

@@ -6,16 +6,16 @@ memory, or are parked, are held back for `fold`. A build in which anything fails
 to what was saved: the steps one by one know what to park.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import Any
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 
 from eventspine.domain.fold import FoldEntry, Touched, check_key, new_row
 from eventspine.domain.view import Key, View, ViewEvent
-from processor_svc.decode import decode_records, parsers_of
+from processor_svc.decode import Parsers, decode_records
 from processor_svc.row_cache import CachedRow, RowCache
 
 CHUNK = 100
@@ -26,18 +26,18 @@ class Pass:
     """One build, on its way through one page of the log.
 
     Attributes:
-        classes: The classes of the events that it folds, by full name.
+        parsers: What decodes the events that it folds.
         held: By key, the entries of rows that are not in memory or are parked, for `fold`.
         failed: Whether something could not be folded. Then the rows are anything until they are
             put back.
     """
 
-    __slots__ = ("_cache", "_fresh", "_parked", "_view", "classes", "failed", "held")
+    __slots__ = ("_cache", "_fresh", "_parked", "_view", "failed", "held", "parsers")
 
     def __init__(
         self,
         view: View[Any],
-        classes: Mapping[str, type[Message]],
+        parsers: Parsers,
         cache: RowCache,
         parked: AbstractSet[Key],
         *,
@@ -47,13 +47,13 @@ class Pass:
 
         Args:
             view: The code of the build.
-            classes: The classes of the events that it folds, by full name.
+            parsers: What decodes the events that it folds.
             cache: The rows. Nothing was parked since they were last saved.
             parked: The keys whose events have to wait.
             fresh: Whether a row that is not in memory does not exist.
         """
         self._view = view
-        self.classes = classes
+        self.parsers = parsers
         self._cache = cache
         self._parked = parked
         self._fresh = fresh
@@ -127,7 +127,7 @@ def fold_page(records: Sequence[bytes], after: int, passes: Sequence[Pass]) -> N
         after: The place in the log partition where all the builds are.
         passes: The builds, each of which has not been through anything.
     """
-    parsers = parsers_of(dict(chain.from_iterable(one.classes.items() for one in passes)))
+    parsers = dict(chain.from_iterable(one.parsers.items() for one in passes))
     for first in range(0, len(records), CHUNK):
         try:
             events = decode_records(records[first : first + CHUNK], parsers)

@@ -17,7 +17,7 @@ from eventspine.domain.view import Key, View
 from eventspine.storage.keys import decode_key, encode_key
 from eventspine.storage.ports import ViewRegistry, ViewStore
 from eventspine.storage.records import Parked, PartialRow, ViewBatch
-from processor_svc.decode import Decoded, classes_of
+from processor_svc.decode import Decoded, classes_of, parsers_of
 from processor_svc.one_pass import Pass
 from processor_svc.rest import Rest
 from processor_svc.row_cache import RowCache
@@ -120,7 +120,7 @@ class BuildRows:
         self.watched = True
         self.lock = asyncio.Lock()
         self.rest = Rest()
-        self._classes = classes_of([view])
+        self._parsers = parsers_of(classes_of([view]))
         self._now_us = now_us
         self._rows_max = rows_max
         self._parked_max = parked_max
@@ -178,7 +178,7 @@ class BuildRows:
         `undo` it.
         """
         fresh = not self.progress
-        return Pass(self.view, self._classes, self._cache, self._parked_keys, fresh=fresh)
+        return Pass(self.view, self._parsers, self._cache, self._parked_keys, fresh=fresh)
 
     def undo(self) -> None:
         """Puts all back to what was saved, where the build then is; it is `careful` from there."""

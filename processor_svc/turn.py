@@ -29,7 +29,6 @@ from processor_svc.rows import BuildRows, TooManyParkedError
 
 _log = logging.getLogger("eventspine.project")
 
-
 CAREFUL_ENTRIES_MAX = 2_000
 """How many entries are folded at once where something cannot be folded."""
 
