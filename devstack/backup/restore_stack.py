@@ -42,7 +42,8 @@ async def restore_stack(folder: Path, settings: StackSettings, *, recover: bool)
 
     The whole backup is checked before anything is touched. Running services notice that the store
     is another one, and begin again; their processors build the views anew. A restore that fails
-    later leaves a tenant whose store no service opens; restore again into a new keyspace.
+    later leaves a tenant whose store no service opens; restored once more, the same backup goes on
+    where that one was cut off.
 
     Args:
         folder: Where the backup is.
@@ -53,9 +54,11 @@ async def restore_stack(folder: Path, settings: StackSettings, *, recover: bool)
         NoBackupError: The folder holds no finished backup. Nothing was touched.
         DamagedBackupError: Names the segment and record. Nothing was touched.
         UnfitBackupError: The backup is of another tenant. Nothing was touched.
-        NotEmptyError: The tenant has events there. Nothing was changed.
+        NotEmptyError: The tenant has events there, and not from a restore that was cut off. Nothing
+            was changed.
         StackSetupError: Cassandra cannot be reached, or the keyspace is otherwise.
-        RestoreOrderError: Another process restores the same tenant; the keyspace holds a part.
+        RestoreOrderError: Another process restores the same tenant, or one that was cut off was of
+            another backup; the keyspace holds a part.
         StoreUnavailableError: Cassandra or Kafka cannot answer; the keyspace may hold a part.
     """
     checked = check_backup(folder)

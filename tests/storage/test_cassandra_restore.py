@@ -1,6 +1,6 @@
 """Loading a backup into a keyspace: the same store again, or a tenant whose store does not open."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
@@ -159,20 +159,90 @@ async def test_a_store_that_was_open_before_a_restore_is_not_the_current_one(
     await after.close()
 
 
-async def test_a_restore_that_was_cut_off_is_never_opened_and_begun_again_only_while_empty(
-    settings: StackSettings,
-) -> None:
+async def test_a_restore_that_was_cut_off_is_never_opened(settings: StackSettings) -> None:
     async with loading(settings):
         pass
     with pytest.raises(StackSetupError, match="is being restored; start again when that is done"):
         await CassandraStore.open(settings)
     async with loading(settings) as loader:
         await loader.records(ENTRIES[:2])
-    with pytest.raises(StackSetupError, match="is being restored"):
+    with pytest.raises(StackSetupError, match="restore the same backup again where it was cut off"):
         await CassandraStore.open(settings)
-    with pytest.raises(NotEmptyError, match="also where a restore was cut off"):
-        async with loading(settings):
-            pytest.fail("it was begun")
+
+
+async def _cut_off_in_the_log(loader: CassandraLoader, settings: StackSettings) -> None:
+    await loader.records(ENTRIES[:2])
+
+
+async def _cut_off_before_the_log(loader: CassandraLoader, settings: StackSettings) -> None:
+    await loader.records(ENTRIES[:3])
+    await _append_behind(settings, APPENDS[1]._replace(commands=()))
+
+
+async def _cut_off_in_a_stream(loader: CassandraLoader, settings: StackSettings) -> None:
+    (first, *_), chain = records_of("a/1", 0, 1, tag="c1")
+    assert first.encoded == ENTRIES[0].encoded
+    await _append_behind(settings, Append("a/1", 0, (first,), (), chain))
+
+
+async def _cut_off_in_the_commands(loader: CassandraLoader, settings: StackSettings) -> None:
+    await loader.records(ENTRIES)
+    await loader.commands(commands_of(APPENDS)[1:2])
+
+
+async def _cut_off_at_the_end(loader: CassandraLoader, settings: StackSettings) -> None:
+    await load(loader)
+
+
+@pytest.mark.parametrize(
+    "cut_off",
+    [
+        _cut_off_in_the_log,
+        _cut_off_before_the_log,
+        _cut_off_in_a_stream,
+        _cut_off_in_the_commands,
+        _cut_off_at_the_end,
+    ],
+)
+async def test_a_restore_that_was_cut_off_goes_on_where_it_was(
+    settings: StackSettings,
+    cut_off: Callable[[CassandraLoader, StackSettings], Awaitable[None]],
+) -> None:
+    async with loading(settings) as loader:
+        await cut_off(loader, settings)
+    async with loading(settings) as loader:
+        await load(loader)
+        await loader.verify(ignored)
+        assert loader.streams == 2
+        await loader.finish({"old": (3, 4)})
+    store = await CassandraStore.open(settings)
+    events = CassandraEventStore(store)
+    assert await log_of(store) == ENTRIES
+    found = [row for _, _, row in await events.commands()]
+    assert sorted(found) == sorted(row for append in APPENDS for row in append.commands)
+    next_one = append_of("a/1", 3, "c5", chain=APPENDS[0].chain)
+    assert [type(one) for one in await events.append([next_one])] == [Stored]
+    positions = CassandraPositions(store)
+    assert await CassandraEventLog(store, positions).versions(["a/1", "b/1"]) == [3, 4]
+    await positions.close()
+    await store.close()
+
+
+async def test_where_another_backup_was_cut_off_it_is_refused(settings: StackSettings) -> None:
+    async with loading(settings) as loader:
+        await load(loader)
+    (other, *_), _ = records_of("a/1", 0, 1, tag="other")
+    async with loading(settings) as loader:
+        with pytest.raises(RestoreOrderError, match="stream a/1 differs behind 0: a restore that"):
+            await loader.records([ENTRIES[0]._replace(encoded=other.encoded)])
+        with pytest.raises(RestoreOrderError, match="partition 1 of the log differs behind 0"):
+            await loader.records([ENTRIES[0]._replace(partition=1)])
+        await loader.records(ENTRIES[:3])
+        changed = APPENDS[0].commands[0]._replace(digest=bytes(32))
+        with pytest.raises(RestoreOrderError, match="command c1 comes twice"):
+            await loader.commands([NumberedCommand(1, "a/1", changed)])
+        with pytest.raises(RestoreOrderError, match="1 streams were loaded, and 2 are there"):
+            await loader.verify(ignored)
 
 
 async def test_of_two_restores_at_once_one_ends(settings: StackSettings) -> None:
@@ -182,6 +252,9 @@ async def test_of_two_restores_at_once_one_ends(settings: StackSettings) -> None
             RestoreOrderError, match=r"cannot be loaded: it is at version . where 0"
         ):
             await first.records(ENTRIES)
+        (one, *_), _ = records_of("c/1", 0, 1)
+        with pytest.raises(RestoreOrderError, match="log partition 0 ends at 3, not at 0; another"):
+            await first.records([ENTRIES[0]._replace(stream="c/1", encoded=one.encoded)])
         with pytest.raises(RestoreOrderError, match=r"another restore of tenant .* has begun"):
             await first.finish({})
         await second.finish({})

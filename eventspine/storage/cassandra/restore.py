@@ -3,7 +3,8 @@
 The backup's tenant may have no events there; other tenants may, and notice nothing. From the first
 step to the last the tenant is marked, and its store has an id that no process knows: a service
 opens it only when all is there. Events go in as appends do, so that each version is checked against
-the one before; the log is extended as a sequencer does it.
+the one before; the log is extended as a sequencer does it. A restore that was cut off leaves its
+mark: another one of the same backup compares what is there, and goes on behind it.
 """
 
 import asyncio
@@ -14,11 +15,12 @@ from itertools import groupby
 from operator import attrgetter
 
 from eventspine.storage.cassandra.events import CassandraEventStore
+from eventspine.storage.cassandra.loaded import Loaded
 from eventspine.storage.cassandra.log import CassandraEventLog
 from eventspine.storage.cassandra.positions import CassandraPositions
 from eventspine.storage.cassandra.store import CassandraStore, tenant_row, tenant_words
 from eventspine.storage.codec import verify
-from eventspine.storage.errors import NotEmptyError, RestoreOrderError
+from eventspine.storage.errors import LogMovedError, NotEmptyError, RestoreOrderError
 from eventspine.storage.records import (
     GENESIS,
     Append,
@@ -62,33 +64,42 @@ class CassandraLoader:
         self._log = CassandraEventLog(store, self._positions)
         self._ends = [0] * store.partitions
         self._heads: dict[str, Head] = {}
+        self._loaded: Loaded | None = None
 
     async def begin(self) -> None:
         """Marks the tenant as being restored.
 
         Raises:
-            NotEmptyError: It has events or entries of the log, or another restore has just begun.
-                Nothing was changed.
+            NotEmptyError: It has events or entries of the log, and not from a restore that was cut
+                off; or another restore has just begun. Nothing was changed.
             StoreUnavailableError: Nothing was changed.
             OutcomeUnknownError: Nothing was changed, or only the mark was made.
         """
-        if await self._events.heads(limit=1) or any(await self._log.ends()):
+        table, row = self._session.table("store"), tenant_row(self._tenant)
+        select = f"SELECT store_id, restoring FROM {table} WHERE only = ?"
+        rows = await self._session.read(select, (row,))
+        earlier, cut_off = rows[0] if rows else (None, None)
+        ends = await self._log.ends()
+        filled = any(ends) or bool(await self._events.heads(limit=1))
+        if filled and not cut_off:
             raise NotEmptyError(
                 f"{tenant_words(self._tenant)} has events in keyspace {self._session.keyspace};"
-                " restore into a new keyspace, also where a restore was cut off, or drop this one"
-                " first, unless other tenants have their events in it"
+                " restore into a new keyspace, or drop this one first, unless other tenants have"
+                " their events in it"
             )
-        table, row = self._session.table("store"), tenant_row(self._tenant)
-        rows = await self._session.read(f"SELECT store_id FROM {table} WHERE only = ?", (row,))
         # In the place of an earlier one, which was cut off, and of that one alone: null for none.
         mark = f"UPDATE {table} SET store_id = ?, restoring = ? WHERE only = ? IF store_id = ?"
-        earlier = rows[0][0] if rows else None
         verdict = await self._session.decide((mark, (self._store_id, True, row, earlier)))
         if not verdict.applied:
             raise NotEmptyError(
                 f"{tenant_words(self._tenant)} is being restored into keyspace"
                 f" {self._session.keyspace} by another process; wait for its end"
             )
+        if filled:
+            # What it did not come to note of positions is made good from the log.
+            partitions = range(self.partitions)
+            ends = tuple([await self._log.take_over(partition) for partition in partitions])
+            self._loaded = Loaded(self._events, self._log, ends)
 
     async def records(self, entries: Sequence[LogEntry]) -> None:
         """Stores records and puts them into the log.
@@ -186,9 +197,12 @@ class CassandraLoader:
         for first in range(0, len(entries), APPEND_RECORDS):
             some = entries[first : first + APPEND_RECORDS]
             before = self._heads.get(stream, Head(0, GENESIS))
-            records = tuple([NewRecord(e.stream_version, e.type, e.encoded) for e in some])
+            there = await self._loaded.records(stream, some) if self._loaded else 0
+            records = [NewRecord(e.stream_version, e.type, e.encoded) for e in some[there:]]
             chain = some[-1].encoded[-_CHAIN_HASH_BYTES:]
-            await self._stored(Append(stream, before.version, records, (), chain))
+            if records:
+                expected = before.version + there
+                await self._stored(Append(stream, expected, tuple(records), (), chain))
             self._heads[stream] = Head(some[-1].stream_version, chain)
 
     async def _remember(self, stream: str, rows: Sequence[CommandRow]) -> None:
@@ -198,7 +212,12 @@ class CassandraLoader:
             late = [row.command_id for row in some if row.last_version > head.version]
             if late:
                 raise RestoreOrderError(f"{stream} ends before command {late[0]}")
-            await self._stored(Append(stream, head.version, (), some, head.chain))
+            if self._loaded:
+                some = tuple(await self._loaded.missing(stream, some))
+                # More of the stream may be there already.
+                head = await self._events.head(stream)
+            if some:
+                await self._stored(Append(stream, head.version, (), some, head.chain))
 
     async def _stored(self, append: Append) -> None:
         (outcome,) = await self._events.append([append])
@@ -219,7 +238,12 @@ class CassandraLoader:
             end = self._ends[partition]
             if [entry.sequence for entry in some] != [*range(end + 1, end + len(some) + 1)]:
                 raise RestoreOrderError(f"partition {partition} of the log has a gap after {end}")
-            await self._log.extend(partition, end, some)
+            there = await self._loaded.entries(partition, some) if self._loaded else 0
+            if there < len(some):
+                try:
+                    await self._log.extend(partition, end + there, some[there:])
+                except LogMovedError as error:
+                    raise RestoreOrderError(f"{error}; another process writes to it") from error
             self._ends[partition] = some[-1].sequence
 
     async def _verify(self, stream: str) -> None:
@@ -250,7 +274,8 @@ async def loading(settings: StackSettings) -> AsyncIterator[CassandraLoader]:
         settings: Which one; `partitions` are those of the backup.
 
     Raises:
-        NotEmptyError: The tenant has events in it. Nothing was changed.
+        NotEmptyError: The tenant has events in it, and not from a restore that was cut off. Nothing
+            was changed.
         StackSetupError: Cassandra cannot be reached, or the keyspace is otherwise.
         StoreUnavailableError: Cassandra cannot answer at the moment.
     """

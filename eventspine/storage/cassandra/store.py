@@ -66,8 +66,8 @@ class CassandraStore:
             if state.restoring and not restoring:
                 raise StackSetupError(
                     f"{tenant_words(settings.tenant)} in keyspace {settings.keyspace} is being"
-                    " restored; start again when that is done, or restore again where it was cut"
-                    " off, into a new keyspace"
+                    " restored; start again when that is done, or restore the same backup again"
+                    " where it was cut off"
                 )
             return cls(
                 session=session,
