@@ -40,7 +40,11 @@ class Recovered(NamedTuple):
 
 
 def recovered(
-    chains: Chains, ends: Sequence[int], log: Iterable[LogEntry], events: Iterable[LogEntry]
+    chains: Chains,
+    ends: Sequence[int],
+    log: Sequence[LogEntry],
+    events: Iterable[LogEntry],
+    loaded: Iterable[LogEntry] = (),
 ) -> Recovered:
     """Chooses the records that follow a backup.
 
@@ -49,14 +53,15 @@ def recovered(
         ends: The ends of its log partitions.
         log: What the channel `log` holds.
         events: What the channel `events` holds.
+        loaded: What a restore that was cut off has put into the log behind these ends. It keeps its
+            places, and the channels may hold it no more.
     """
     fitting = _Fitting(chains, ends)
     rest: list[LogEntry] = list(events)
-    sequenced = sorted(log, key=lambda entry: (entry.partition, entry.sequence))
-    for entry in sequenced:
+    for entry in [*sorted(loaded, key=_place), *sorted(log, key=_place)]:
         if entry.sequence != fitting.ends[entry.partition] + 1 or not fitting.take(entry):
             rest.append(entry)
-    kept = tuple(fitting.ends)
+    kept = _shared(ends, log, fitting.entries)
     unfit = 0
     for entry in sorted(rest, key=lambda entry: (entry.stream, entry.stream_version)):
         version, _ = fitting.head(entry.stream)
@@ -68,6 +73,22 @@ def recovered(
         )
         unfit += not fitting.take(place)
     return Recovered(fitting.entries, fitting.commands(), kept, unfit)
+
+
+def _place(entry: LogEntry) -> tuple[int, int]:
+    return entry.partition, entry.sequence
+
+
+def _shared(
+    ends: Sequence[int], log: Iterable[LogEntry], taken: Iterable[LogEntry]
+) -> tuple[int, ...]:
+    """Returns up to where what was taken is what the log of the lost store had."""
+    lost = {_place(entry): entry.encoded for entry in log}
+    shared = list(ends)
+    for entry in sorted(taken, key=_place):
+        following = entry.sequence == shared[entry.partition] + 1
+        shared[entry.partition] += following and lost.get(_place(entry)) == entry.encoded
+    return tuple(shared)
 
 
 class _Fitting:

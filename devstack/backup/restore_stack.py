@@ -11,6 +11,7 @@ from devstack.backup.recover import Recovered, recovered
 from devstack.backup.restore import UnfitBackupError, check_backup
 from devstack.progress_bar import progress_bar
 from eventspine.storage.cassandra.restore import CassandraLoader, loading
+from eventspine.storage.errors import RestoreOrderError
 from eventspine.storage.kafka.remains import Remains, remains, remove_topics
 from eventspine.storage.kafka.settings import CHANNELS, bus_settings
 from eventspine.storage.records import LogEntry
@@ -26,7 +27,8 @@ class RestoredStack(NamedTuple):
         records: From the backup.
         streams: In all; each was read again, and its chain recomputed.
         commands: What is remembered of commands, from the backup.
-        recovered: Records that the bus still held behind the backup.
+        recovered: Records behind the backup that the bus still held, or that a restore that was cut
+            off has loaded from it.
         unfit: Records that the bus held and that do not follow: one between is gone.
     """
 
@@ -58,7 +60,7 @@ async def restore_stack(folder: Path, settings: StackSettings, *, recover: bool)
             was changed.
         StackSetupError: Cassandra cannot be reached, or the keyspace is otherwise.
         RestoreOrderError: Another process restores the same tenant, or one that was cut off was of
-            another backup; the keyspace holds a part.
+            another backup or loaded later events too; the keyspace holds a part.
         StoreUnavailableError: Cassandra or Kafka cannot answer; the keyspace may hold a part.
     """
     checked = check_backup(folder)
@@ -72,8 +74,14 @@ async def restore_stack(folder: Path, settings: StackSettings, *, recover: bool)
     settings = replace(settings, partitions=len(manifest.ends))
     bus = bus_settings(settings, len(manifest.ends))
     left = await asyncio.to_thread(remains, bus) if recover else Remains([], [])
-    found = recovered(checked.chains, manifest.ends, left.log, left.events)
     async with loading(settings) as loader:
+        behind = await loader.behind(manifest.ends)
+        if behind and not recover:
+            raise RestoreOrderError(
+                "a restore that was cut off has loaded events that came after this backup; say"
+                " --recover, as it did"
+            )
+        found = recovered(checked.chains, manifest.ends, left.log, left.events, behind)
         commands = await _load(loader, folder, checked, found)
         with progress_bar("verifying streams", loader.streams) as bar:
             await loader.verify(bar.advance)

@@ -15,13 +15,18 @@ import pytest
 from bank.v1 import account_pb2 as bank
 from bank.v1.views_pb2 import GetAccountBalanceRequest
 from bank.v1.views_pb2_grpc import AccountQueriesStub
-from devstack.backup.restore import UnfitBackupError
+from devstack.backup.load import batches
+from devstack.backup.recover import recovered
+from devstack.backup.restore import UnfitBackupError, check_backup
 from devstack.backup.restore_stack import restore_stack
 from devstack.backup.save import save
 from devstack.stack.services import Instances
 from eventspine.client.client import Client
 from eventspine.client.errors import CallError
-from eventspine.storage.errors import NotEmptyError
+from eventspine.storage.cassandra.restore import loading
+from eventspine.storage.errors import NotEmptyError, RestoreOrderError
+from eventspine.storage.kafka.remains import remains
+from eventspine.storage.kafka.settings import bus_settings
 from eventspine.storage.stack import StackSettings
 from eventspine.v1.admin_pb2 import VerifyRequest
 from eventspine.v1.admin_pb2_grpc import AdminServiceStub
@@ -71,6 +76,22 @@ async def command(platform: StackPlatform, *arguments: str) -> Any:
 def backed_up(address: str, folder: Path) -> None:
     with grpc.insecure_channel(address) as channel:
         save(AdminServiceStub(channel), folder)
+
+
+async def cut_off(folder: Path, settings: StackSettings) -> None:
+    """Does what a restore does, up to the moment at which it has loaded everything."""
+    checked = check_backup(folder)
+    ends = checked.manifest.ends
+    settings = replace(settings, partitions=len(ends))
+    bus = bus_settings(settings, len(ends))
+    left = await asyncio.to_thread(remains, bus)
+    found = recovered(checked.chains, ends, left.log, left.events)
+    async with loading(settings) as loader:
+        for batch in batches(folder, checked.manifest):
+            await loader.records(batch.entries)
+            await loader.commands(batch.commands)
+        await loader.records(found.entries)
+        await loader.commands(found.commands)
 
 
 async def served_again(client: Client, account: str, token: str) -> None:
@@ -128,6 +149,9 @@ async def test_what_was_acknowledged_before_and_after_the_backup_comes_back(
         for process in platform.processes.values():
             process.signal(signal.SIGSTOP)
         await drop(settings)
+        await cut_off(folder, settings)
+        with pytest.raises(RestoreOrderError, match="say --recover, as it did"):
+            await restore_stack(folder, settings, recover=False)
         restored = await command(platform, "restore", str(folder), "--stack", "--recover", "--json")
         for process in platform.processes.values():
             process.signal(signal.SIGCONT)

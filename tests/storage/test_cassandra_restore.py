@@ -228,6 +228,18 @@ async def test_a_restore_that_was_cut_off_goes_on_where_it_was(
     await store.close()
 
 
+async def test_what_was_loaded_behind_a_backup_is_told_where_one_was_cut_off(
+    settings: StackSettings,
+) -> None:
+    async with loading(settings) as loader:
+        assert await loader.behind((0, 0)) == []
+        await load(loader)
+        assert await loader.behind((0, 0)) == []
+    async with loading(settings) as loader:
+        assert await loader.behind((2, 1)) == [*ENTRIES[2:3], *ENTRIES[4:]]
+        assert await loader.behind((3, 4)) == []
+
+
 async def test_where_another_backup_was_cut_off_it_is_refused(settings: StackSettings) -> None:
     async with loading(settings) as loader:
         await load(loader)

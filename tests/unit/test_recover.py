@@ -120,3 +120,19 @@ def test_a_record_whose_chain_does_not_follow_is_not_taken() -> None:
     assert not any(entry.stream == "account/c" for entry in found.entries)
     whole = recovered(chains, ends, [wrong if e is first else e for e in later], [first])
     assert {e.encoded for e in whole.entries} == {e.encoded for e in later}
+
+
+def test_what_a_restore_that_was_cut_off_has_loaded_stays_where_it_is() -> None:
+    _, chains, ends, later = filled()
+    log, events = later[:8], unsequenced(later[5:])
+    first = recovered(chains, ends, log, events)
+    for count in range(len(first.entries) + 1):
+        # With the channels as they were, or with nothing in them when all of it was loaded.
+        again = recovered(chains, ends, log, events, first.entries[:count])
+        assert sorted(again.entries) == sorted(first.entries)
+        assert (again.ends, again.unfit) == (first.ends, 0)
+    emptied = recovered(chains, ends, [], [], first.entries)
+    assert sorted(emptied.entries) == sorted(first.entries)
+    # Whose places these were is not known any more: cursors of the lost store are not good there.
+    assert (emptied.ends, emptied.unfit) == (ends, 0)
+    assert {one[1:] for one in emptied.commands} == {one[1:] for one in first.commands}

@@ -101,6 +101,21 @@ class CassandraLoader:
             ends = tuple([await self._log.take_over(partition) for partition in partitions])
             self._loaded = Loaded(self._events, self._log, ends)
 
+    async def behind(self, ends: Sequence[int]) -> list[LogEntry]:
+        """Returns what a restore that was cut off has put into the log behind some ends.
+
+        Raises:
+            StoreUnavailableError: It is not known.
+        """
+        entries: list[LogEntry] = []
+        for partition, end in enumerate(ends):
+            while self._loaded and (
+                page := await self._log.read(partition, after=end, limit=READ_RECORDS)
+            ):
+                entries += page
+                end = page[-1].sequence
+        return entries
+
     async def records(self, entries: Sequence[LogEntry]) -> None:
         """Stores records and puts them into the log.
 
