@@ -14,6 +14,7 @@ import typer
 from devstack.cli.connection import DEFAULT_ADDRESS, Address, Json, connected, line
 from devstack.cli.dev import Domains, run_loop
 from devstack.cli.failure import EXIT_FOUND, EXIT_UNREACHABLE, CommandLineError, stop
+from devstack.cli.interrupts import Interrupts
 from devstack.cli.lazy import lazily
 
 if TYPE_CHECKING:
@@ -40,19 +41,24 @@ def backup(
     if age:
         _tell_age(folder, as_json=as_json)
         return
-    while True:
-        try:
-            facts = _backed_up(folder, address)
-        except CommandLineError as error:
-            if not every or error.exit_code != EXIT_UNREACHABLE:
-                raise
-            # The platform may come back; the backup that is there only grows older.
-            typer.echo(f"no backup: {error}; the last one is {_age_words(folder)}", err=True)
-        else:
-            typer.echo(line(facts) if as_json else _words(facts))
-        if not every:
-            return
-        time.sleep(every)
+    if not every:
+        _tell(_backed_up(folder, address), as_json=as_json)
+        return
+    with Interrupts() as interrupts:
+        while True:
+            try:
+                _tell(_backed_up(folder, address), as_json=as_json)
+            except CommandLineError as error:
+                if error.exit_code != EXIT_UNREACHABLE:
+                    raise
+                # The platform may come back; the backup that is there only grows older.
+                typer.echo(f"no backup: {error}; the last one is {_age_words(folder)}", err=True)
+            interrupts.check()
+            time.sleep(every)
+
+
+def _tell(facts: dict[str, Any], *, as_json: bool) -> None:
+    typer.echo(line(facts) if as_json else _words(facts))
 
 
 def _backed_up(folder: Path, address: str) -> dict[str, Any]:

@@ -1,12 +1,15 @@
 """`eventspine backup` that goes on, and how old a backup is; what `restore` is not told twice."""
 
 import json
+import os
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from devstack.cli.interrupts import Interrupts
 from tests.journey.command_line import ALICE, EVENTSPINE, CommandLine, Dev, run_process, settings
 
 SECONDS = 60
@@ -22,28 +25,27 @@ def test_a_backup_goes_on_until_it_is_stopped_also_while_the_platform_is_away(
 ) -> None:
     dev, folder = Dev("--db", tmp_path / "bank.db"), tmp_path / "backup"
     run_process("send", "bank.v1.OpenAccountRequest", ALICE, address=dev.address)
-    going_on = subprocess.Popen(
+    with subprocess.Popen(
         [EVENTSPINE, "backup", folder, "--every", "0.1", "--json"],
         env=settings(EVENTSPINE_ADDRESS=dev.address),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert going_on.stdout is not None
-    assert going_on.stderr is not None
-    first, second = [json.loads(going_on.stdout.readline()) for _ in range(2)]
-    assert (first["records"], first["seconds_since_last"]) == (1, None)
-    assert (second["records"], second["ends"]) == (0, [1])
-    assert 0 <= second["seconds_since_last"] < SECONDS
-    assert dev.stop(signal.SIGTERM).code == 0
-    for line in going_on.stderr:
-        if "no backup: " in line:
+    ) as going_on:
+        try:
+            assert going_on.stdout is not None
+            assert going_on.stderr is not None
+            first, second = [json.loads(going_on.stdout.readline()) for _ in range(2)]
+            assert (first["records"], first["seconds_since_last"]) == (1, None)
+            assert (second["records"], second["ends"]) == (0, [1])
+            assert 0 <= second["seconds_since_last"] < SECONDS
+            assert dev.stop(signal.SIGTERM).code == 0
+            line = next(line for line in going_on.stderr if "no backup: " in line)
             assert "the last one is" in line
-            break
-    going_on.send_signal(signal.SIGINT)
-    assert going_on.wait(SECONDS) == 130
-    going_on.stdout.close()
-    going_on.stderr.close()
+            going_on.send_signal(signal.SIGINT)
+            assert going_on.wait(SECONDS) == 130
+        finally:
+            going_on.kill()
     aged = run_process("backup", folder, "--age", "--json", address=dev.address)
     assert (aged.code, aged.lines[0]["folder"]) == (0, str(folder))
     assert 0 <= aged.lines[0]["age_seconds"] < SECONDS
@@ -66,3 +68,24 @@ def test_only_a_stack_has_topics_to_recover_from(cli: CommandLine, tmp_path: Pat
     told = cli("restore", tmp_path, "--db", "x.db", "--recover")
     assert told.code == 2
     assert "say --stack too" in told.err
+
+
+class _Dropping:
+    """Is interrupted while it is destroyed, and drops that, as a channel of the transport does."""
+
+    def __del__(self) -> None:
+        with suppress(BaseException):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_stop_that_a_destructor_drops_is_not_lost() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with Interrupts() as interrupts:
+        interrupts.check()
+        dropping = _Dropping()
+        del dropping
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.check()
+    assert signal.getsignal(signal.SIGINT) is before
+    with pytest.raises(KeyboardInterrupt), Interrupts():
+        os.kill(os.getpid(), signal.SIGINT)
