@@ -7,6 +7,7 @@ import com.google.rpc.ErrorInfo;
 import eventspine.v1.VersionConflict;
 import io.grpc.Status;
 import io.grpc.protobuf.StatusProto;
+import java.io.IOException;
 import java.util.Optional;
 
 /** What an error of the platform means. */
@@ -34,8 +35,11 @@ public final class Failure {
    * stopping, or does not know the outcome. A command is then sent with the same id.
    */
   public static boolean isTransient(Throwable error) {
-    return switch (Status.fromThrowable(error).getCode()) {
+    Status status = Status.fromThrowable(error);
+    return switch (status.getCode()) {
       case UNAVAILABLE -> true;
+      // Of a call begun while its connection was being lost. What the platform answers has no cause.
+      case UNKNOWN -> status.getCause() instanceof IOException;
       case RESOURCE_EXHAUSTED -> !reason(error).equals("ERROR_REASON_LIMIT_EXCEEDED");
       default -> false;
     };
