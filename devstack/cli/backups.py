@@ -42,12 +42,14 @@ def backup(
         _tell_age(folder, as_json=as_json)
         return
     if not every:
-        _tell(_backed_up(folder, address), as_json=as_json)
+        facts = _backed_up(folder, address)
+        _tell(facts, _words(facts), as_json=as_json)
         return
     with Interrupts() as interrupts:
         while True:
             try:
-                _tell(_backed_up(folder, address), as_json=as_json)
+                facts = _backed_up(folder, address)
+                _tell(facts, _words(facts), as_json=as_json)
             except CommandLineError as error:
                 if error.exit_code != EXIT_UNREACHABLE:
                     raise
@@ -57,8 +59,8 @@ def backup(
             time.sleep(every)
 
 
-def _tell(facts: dict[str, Any], *, as_json: bool) -> None:
-    typer.echo(line(facts) if as_json else _words(facts))
+def _tell(facts: dict[str, Any], words: str, *, as_json: bool) -> None:
+    typer.echo(line(facts) if as_json else words)
 
 
 def _backed_up(folder: Path, address: str) -> dict[str, Any]:
@@ -108,7 +110,7 @@ def _tell_age(folder: Path, *, as_json: bool) -> None:
     if seconds is None:
         stop(f"{folder} holds no finished backup", EXIT_FOUND)
     text = f"the last backup into {folder} is {seconds:,.0f} s old"
-    typer.echo(line({"folder": str(folder), "age_seconds": seconds}) if as_json else text)
+    _tell({"folder": str(folder), "age_seconds": seconds}, text, as_json=as_json)
 
 
 def _age_seconds(folder: Path) -> float | None:
@@ -160,7 +162,7 @@ def restore(
             facts, words = _into_stack(folder, recover=recover)
         else:
             facts, words = _into_file(folder, db, domain or ())
-    typer.echo(line(facts) if as_json else words)
+    _tell(facts, words, as_json=as_json)
 
 
 @contextmanager

@@ -227,12 +227,13 @@ class CassandraLoader:
             late = [row.command_id for row in some if row.last_version > head.version]
             if late:
                 raise RestoreOrderError(f"{stream} ends before command {late[0]}")
+            there = head
             if self._loaded:
                 some = tuple(await self._loaded.missing(stream, some))
                 # More of the stream may be there already.
-                head = await self._events.head(stream)
+                there = await self._events.head(stream)
             if some:
-                await self._stored(Append(stream, head.version, (), some, head.chain))
+                await self._stored(Append(stream, there.version, (), some, there.chain))
 
     async def _stored(self, append: Append) -> None:
         (outcome,) = await self._events.append([append])
